@@ -1,0 +1,1 @@
+"""Local training: jobs, the fused engine and its sequential reference, local methods, hostile clients."""

@@ -1,0 +1,1 @@
+"""Layout, cohort, keys, the kinds of parts, the wire format, the stack, errors."""

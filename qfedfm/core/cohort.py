@@ -1,0 +1,85 @@
+"""One round's updates, and what a reduce makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from qfedfm.core.errors import DataError
+from qfedfm.core.layout import Layout
+
+ClientId = int
+State = Mapping[str, np.ndarray]
+"""What a part carries from round to round: named arrays, saved with the checkpoint."""
+EMPTY: State = {}
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The updates of one round: ``X`` holds one *delta* a row (never weights: their distances drown in rounding).
+
+    Args:
+        X: n × d, float32, contiguous.
+        weights: n positive sample counts (or other weights), float64.
+        clients: n different client ids, in the order of the rows. After a cohort layer has merged rows, the first
+            client of each row.
+        layout: what the columns mean.
+        mixing: None while each row is one client's update; else the rows × clients matrix M of the cohort layers so
+            far, X = M · X_clients, with which weights of rows are taken back to ``members``.
+        members: the clients that the columns of ``mixing`` stand for; the same as ``clients`` without one.
+
+    Raises:
+        DataError: shapes that do not fit, a repeated client, a weight that is not positive, a value that is not finite.
+    """
+
+    X: Float32[np.ndarray, "n d"]
+    weights: Float[np.ndarray, " n"]
+    clients: tuple[ClientId, ...]
+    layout: Layout
+    mixing: Float[np.ndarray, "n c"] | None = None
+    members: tuple[ClientId, ...] = ()
+
+    def __post_init__(self) -> None:
+        n, d = self.X.shape
+        if n == 0 or len(self.clients) != n or self.weights.shape != (n,) or d != self.layout.size:
+            given = f"{n} updates of length {d}, {len(self.weights)} weights, {len(self.clients)} clients"
+            raise DataError(given, f"the same number of each, at least one, and length {self.layout.size}")
+        if len(set(self.clients)) != n:
+            raise DataError("a client twice in one cohort", "each client once")
+        if self.X.dtype != np.float32 or not self.X.flags.c_contiguous:
+            raise DataError(f"updates as {self.X.dtype}", "one contiguous float32 matrix")
+        if not (np.isfinite(self.weights).all() and (self.weights > 0).all()):
+            raise DataError("weights that are not positive and finite", "positive sample counts")
+        if not self.members:
+            object.__setattr__(self, "members", self.clients)
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.X.shape[0])
+
+    @property
+    def shares(self) -> Float[np.ndarray, " n"]:
+        """The weights divided by their sum, float64."""
+        weights = self.weights.astype(np.float64)
+        return np.asarray(weights / weights.sum())
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """One vector out of a cohort.
+
+    Args:
+        vector: d, float32: the aggregated delta.
+        row_weights: the weight that each row of the cohort had in the vector, where the reduce is a weighted sum.
+        client_weights: the same taken back to client ids (filled in once the cohort layers are undone).
+        diagnostics: named numbers for the history (``loss_before``, ``shots`` …).
+    """
+
+    vector: Float32[np.ndarray, " d"]
+    row_weights: Float[np.ndarray, " n"] | None = None
+    client_weights: Mapping[ClientId, float] | None = None
+    diagnostics: Mapping[str, float] = field(default_factory=dict)

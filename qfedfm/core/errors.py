@@ -1,0 +1,55 @@
+"""Errors that a user can act on: what was given, what was expected, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class QfedfmError(Exception):
+    """A mistake in what the library was given. The command line prints it as one line and exits with status 2.
+
+    Args:
+        given: what was found, with the offending value.
+        expected: what would have been right.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, given: str, expected: str = "", remedy: str = "") -> None:
+        self.given, self.expected, self.remedy = given, expected, remedy
+        parts = [given, f"expected {expected}" if expected else "", remedy]
+        super().__init__("; ".join(part for part in parts if part))
+
+    def __reduce__(self) -> tuple[type[QfedfmError], tuple[str, str, str]]:
+        return type(self), (self.given, self.expected, self.remedy)
+
+
+class ConfigError(QfedfmError):
+    """An experiment, a part or a command-line value is not valid."""
+
+
+class DataError(QfedfmError):
+    """A model, a data file, a column or a partition is missing or does not fit."""
+
+
+class StackError(QfedfmError):
+    """Parts were combined in a way that would give a wrong or an insecure result."""
+
+
+class PayloadError(QfedfmError):
+    """A payload is truncated, altered, addressed elsewhere, or decodes to something that is not finite."""
+
+
+class CheckpointError(QfedfmError):
+    """A checkpoint or a result folder belongs to another experiment or cannot be read."""
+
+
+class MissingExtraError(QfedfmError):
+    """An optional dependency is not installed."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The advice that follows an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}"

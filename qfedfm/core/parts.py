@@ -1,0 +1,172 @@
+"""The kinds of parts that an aggregator is made of, and what each half sees.
+
+```
+client   delta ──vector layers──► vector ──codec──► bytes ──► wire
+server   wire ──► codec ──► vector layers in reverse ──► Cohort ──cohort layers──► Cohort ──Reduce──► Reduced
+```
+
+Every part is a frozen dataclass: configuration in the fields, functions without side effects, state in and out.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float32
+
+from qfedfm.core.cohort import EMPTY, ClientId, Cohort, Reduced, State
+from qfedfm.core.key import Key
+from qfedfm.core.layout import Layout
+
+Vector = np.ndarray
+Objective = Callable[[Vector], tuple[float, Vector]]
+"""Loss and gradient on the server's validation data at ``model + delta``, both for a delta of length d."""
+
+
+class Law(enum.Enum):
+    """A property that a part keeps; `tests/laws` checks each part against those that it declares."""
+
+    PERMUTATION = "the order of the clients changes nothing"
+    IDENTITY = "one client's update comes out as it went in"
+    SCALING = "scaling every update scales the result"
+    TRANSLATION = "adding a constant to every update adds it to the result"
+    CONVEX = "the result lies in the convex hull of the updates, with the row weights that it reports"
+    SAME_KEY = "the same key gives the same bytes"
+    ROUND_TRIP = "decoding gives back what was encoded within the stated error"
+    REFUSES = "input that is not finite or has another length raises our error"
+
+
+@dataclass(frozen=True)
+class At:
+    """Where a client half is: everything that it may depend on besides the update itself."""
+
+    epoch: int
+    round: int
+    client: ClientId
+    key: Key
+    layout: Layout
+    samples: int
+
+
+@dataclass(frozen=True)
+class ServerAt:
+    """Where the server half is. ``objective`` is None when the server holds no validation data."""
+
+    round: int
+    key: Key
+    layout: Layout
+    model: Float32[np.ndarray, " d"]
+    objective: Objective | None = None
+
+
+class Part(abc.ABC):  # noqa: B024
+    """Anything that can be registered, configured, listed and checked against laws."""
+
+    kind: ClassVar[str] = "part"
+    name: ClassVar[str] = ""
+    laws: ClassVar[frozenset[Law]] = frozenset()
+    exempt: ClassVar[Mapping[Law, str]] = {}
+    """Laws of the kind that this part does not keep, each with its reason (shown by ``qfedfm methods``)."""
+
+
+class VectorLayer(Part):
+    """Vector to vector, on the client (`encode`) and back on the server (`decode`)."""
+
+    kind = "vector layer"
+    laws = frozenset({Law.SAME_KEY, Law.ROUND_TRIP, Law.REFUSES})
+
+    @abc.abstractmethod
+    def encode(self, x: Float32[np.ndarray, " d"], at: At) -> Float32[np.ndarray, " d"]:
+        """The client half."""
+
+    def decode(self, y: Float32[np.ndarray, " d"], at: At) -> Float32[np.ndarray, " d"]:
+        """The server half; the identity unless the layer has something to undo."""
+        return y
+
+
+class Codec(Part):
+    """Vector to bytes and back; exactly one in a stack."""
+
+    kind = "codec"
+    laws = frozenset({Law.SAME_KEY, Law.ROUND_TRIP, Law.REFUSES})
+
+    @abc.abstractmethod
+    def encode(self, x: Float32[np.ndarray, " d"], at: At) -> bytes:
+        """The body of the payload. Refuses values that are not finite with `PayloadError`."""
+
+    @abc.abstractmethod
+    def decode(self, body: bytes | memoryview, at: At) -> Float32[np.ndarray, " d"]:
+        """The vector; every claim of the body is checked before memory is allocated for it."""
+
+    @abc.abstractmethod
+    def largest(self, layout: Layout) -> int:
+        """The most bytes that a valid body of this layout can have."""
+
+    @abc.abstractmethod
+    def error(self, x: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
+        """A bound on |decode(encode(x)) − x| for each coordinate."""
+
+
+class CohortLayer(Part):
+    """Cohort to cohort before the reduce (`lift`), and the result back after it (`lower`)."""
+
+    kind = "cohort layer"
+    laws = frozenset({Law.PERMUTATION, Law.IDENTITY, Law.SCALING})
+    merges: ClassVar[bool] = False
+    """Whether a row may stop being one client's own, so that a reduce that judges single clients is refused."""
+
+    @abc.abstractmethod
+    def lift(self, cohort: Cohort, at: ServerAt) -> Cohort:
+        """The cohort that the next layer or the reduce sees, ``mixing`` kept up to date."""
+
+    def rows(self, n: int) -> int:
+        """The number of rows that `lift` makes of ``n``."""
+        return n
+
+    def minimum_rows(self) -> int:
+        """The fewest clients that the layer works with."""
+        return 1
+
+
+class Reduce(Part):
+    """A cohort to one vector. Quantum or classical: the same interface, the same tests."""
+
+    kind = "reduce"
+    laws = frozenset({Law.PERMUTATION, Law.IDENTITY, Law.SCALING})
+    needs_objective: ClassVar[bool] = False
+    """Whether `reduce` reads ``at.objective`` (validation data that other arms do not see; the report says so)."""
+    per_client: ClassVar[bool] = False
+    """Whether the state belongs to client ids, so that rows must be single clients."""
+
+    def init(self, layout: Layout, population: tuple[ClientId, ...]) -> State:
+        """The state before the first round."""
+        return EMPTY
+
+    def minimum_rows(self) -> int:
+        """The fewest updates that the reduce is defined for."""
+        return 1
+
+    @abc.abstractmethod
+    def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
+        """The aggregated delta and the next state."""
+
+
+class ServerOptimizer(Part):
+    """Applies the reduced delta to the model: the delta plays the part of a negative gradient."""
+
+    kind = "server optimiser"
+
+    def init(self, layout: Layout) -> State:
+        """The state before the first round."""
+        return EMPTY
+
+    @abc.abstractmethod
+    def step(
+        self, model: Float32[np.ndarray, " d"], delta: Float32[np.ndarray, " d"], state: State
+    ) -> tuple[Float32[np.ndarray, " d"], State]:
+        """The next model and the next state."""

@@ -1,0 +1,163 @@
+"""`stack` composes layers, one codec and a reduce into an aggregator, and refuses what cannot work."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float32
+
+from qfedfm.core import wire
+from qfedfm.core.cohort import ClientId, Cohort, Reduced, State
+from qfedfm.core.errors import PayloadError, StackError
+from qfedfm.core.float32 import Float32Codec, require_finite
+from qfedfm.core.layout import Layout
+from qfedfm.core.parts import At, Codec, CohortLayer, Part, Reduce, ServerAt, VectorLayer
+from qfedfm.core.registry import describe
+
+_ORDER = {"vector layer": 0, "codec": 1, "cohort layer": 2}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """An aggregator: what the user picks, sweeps and compares. Made by `stack`, which checks that the parts fit."""
+
+    vector_layers: tuple[VectorLayer, ...]
+    codec: Codec
+    cohort_layers: tuple[CohortLayer, ...]
+    reduce: Reduce
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All parts in the order of an update's path."""
+        return (*self.vector_layers, self.codec, *self.cohort_layers, self.reduce)
+
+    @property
+    def digest(self) -> bytes:
+        """Eight bytes that stand for the client halves and their configuration; part of every payload's header."""
+        text = json.dumps([describe(part) for part in (*self.vector_layers, self.codec)], sort_keys=True)
+        return hashlib.sha256(text.encode()).digest()[:8]
+
+
+def stack(*layers: VectorLayer | Codec | CohortLayer, reduce: Reduce) -> Stack:
+    """Composes an aggregator from layers, in the order of an update's path, and a reduce.
+
+    Raises:
+        StackError: layers out of order, two codecs, or merged rows under a reduce that judges single clients.
+
+    Example:
+        >>> from qfedfm.reduces.mean import Mean
+        >>> stack(reduce=Mean()).codec.name
+        'float32'
+    """
+    for before, after in itertools.pairwise(layers):
+        if before.kind == after.kind == "codec":
+            raise StackError(f"two codecs, {before.name!r} and {after.name!r}", "one", "remove one of them")
+        if _ORDER[before.kind] > _ORDER[after.kind]:
+            given = f"{after.kind} {after.name!r} after {before.kind} {before.name!r}"
+            raise StackError(given, "vector layers, then a codec, then cohort layers", "reorder the layers")
+    codecs = [layer for layer in layers if isinstance(layer, Codec)]
+    cohort_layers = tuple(layer for layer in layers if isinstance(layer, CohortLayer))
+    merging = [layer.name for layer in cohort_layers if layer.merges]
+    if merging and reduce.per_client:
+        given = f"reduce {reduce.name!r} above {merging[0]!r}, which merges the rows of several clients"
+        raise StackError(given, "rows that are single clients", "remove the layer or choose another reduce")
+    vector_layers = tuple(layer for layer in layers if isinstance(layer, VectorLayer))
+    return Stack(vector_layers, codecs[0] if codecs else Float32Codec(), cohort_layers, reduce)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A stack bound to a layout and a population: the client half and the server half of a round."""
+
+    stack: Stack
+    layout: Layout
+    population: tuple[ClientId, ...]
+
+    def _frame(self, at: At) -> wire.Frame:
+        return wire.Frame(at.epoch, at.round, at.client, self.layout.digest, self.stack.digest, wire.UP, at.samples)
+
+    def encode(self, delta: Float32[np.ndarray, " d"], at: At) -> bytes:
+        """The client half: a delta to the payload that travels.
+
+        Raises:
+            PayloadError: the delta is not finite or has the wrong length.
+        """
+        require_finite(delta, self.layout)
+        for layer in self.stack.vector_layers:
+            delta = layer.encode(delta, at)
+        return wire.frame(self.stack.codec.encode(delta, at), self._frame(at))
+
+    def decode(self, payload: bytes, at: At) -> Float32[np.ndarray, " d"]:
+        """The server half for one client: a payload to the delta that the cohort holds.
+
+        Raises:
+            PayloadError: the payload is damaged, addressed elsewhere, claims another sample count than the client
+                registered, or decodes to something that is not finite.
+        """
+        body, samples = wire.unframe(payload, self._frame(at), self.stack.codec.largest(self.layout))
+        if samples != at.samples:
+            raise PayloadError(f"a payload that claims {samples} samples", f"{at.samples}, as registered")
+        vector = self.stack.codec.decode(body, at)
+        for layer in reversed(self.stack.vector_layers):
+            vector = layer.decode(vector, at)
+        require_finite(vector, self.layout)
+        return vector
+
+    def init(self) -> State:
+        """The state of the reduce before the first round."""
+        return self.stack.reduce.init(self.layout, self.population)
+
+    def minimum_clients(self) -> int:
+        """The fewest updates with which a round can be aggregated."""
+        n = max((layer.minimum_rows() for layer in self.stack.cohort_layers), default=1)
+        while self._rows(n) < self.stack.reduce.minimum_rows():
+            n += 1
+        return n
+
+    def _rows(self, n: int) -> int:
+        for layer in self.stack.cohort_layers:
+            n = layer.rows(n)
+        return n
+
+    def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
+        """The server half for the round: cohort layers, then the reduce, then weights taken back to clients."""
+        for layer in self.stack.cohort_layers:
+            cohort = layer.lift(cohort, at)
+        reduced, state = self.stack.reduce.reduce(cohort, state, at)
+        return replace(reduced, client_weights=_client_weights(cohort, reduced)), state
+
+
+def _client_weights(cohort: Cohort, reduced: Reduced) -> Mapping[ClientId, float] | None:
+    if reduced.row_weights is None:
+        return None
+    weights = reduced.row_weights if cohort.mixing is None else reduced.row_weights @ cohort.mixing
+    return {client: float(weight) for client, weight in zip(cohort.members, weights, strict=True)}
+
+
+def bind(aggregator: Stack, layout: Layout, population: tuple[ClientId, ...], *, cohort: int, validation: int) -> Bound:
+    """Binds an aggregator to the size of an experiment.
+
+    Args:
+        aggregator: the stack.
+        layout: of the adapter.
+        population: all client ids that can ever take part.
+        cohort: the number of updates that a full round brings.
+        validation: rows of validation data that the server holds.
+
+    Raises:
+        StackError: a full round has too few updates for a part, or a reduce needs validation data and there is none.
+    """
+    bound = Bound(aggregator, layout, population)
+    needed = bound.minimum_clients()
+    if cohort < needed:
+        given = f"{cohort} clients a round for {' + '.join(part.name for part in aggregator.parts)}"
+        raise StackError(given, f"at least {needed}", "sample more clients or assume fewer hostile ones")
+    if aggregator.reduce.needs_objective and not validation:
+        given = f"reduce {aggregator.reduce.name!r} without validation data on the server"
+        raise StackError(given, "at least one validation row", "set task.validation")
+    return bound

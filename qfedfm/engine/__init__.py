@@ -1,0 +1,1 @@
+"""The experiment, the round loop, checkpoints, the comparison of methods."""

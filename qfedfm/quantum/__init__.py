@@ -1,0 +1,1 @@
+"""Circuits, the statevector engine that simulates them, and gradients."""

@@ -1,0 +1,1 @@
+"""Models and data: the task protocol, text classification, data sources, partitions."""
