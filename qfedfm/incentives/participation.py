@@ -1,0 +1,90 @@
+"""Who takes part in a round: a seeded sampler, clients that drop out, clients that answer too late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from qfedfm.core.cohort import ClientId
+from qfedfm.core.errors import ConfigError
+from qfedfm.core.key import Key
+
+
+@dataclass(frozen=True)
+class Attendance:
+    """One round's attendance; each tuple ascends by client id.
+
+    Args:
+        invited: the clients that receive the model and train.
+        dropped: those of them that fall silent after training; nothing of theirs arrives.
+        late: those whose answer arrives after the deadline, in the next round, where its round number is refused.
+    """
+
+    invited: tuple[ClientId, ...]
+    dropped: tuple[ClientId, ...] = ()
+    late: tuple[ClientId, ...] = ()
+
+    @property
+    def on_time(self) -> tuple[ClientId, ...]:
+        """The invited clients whose answers arrive before the deadline."""
+        absent = {*self.dropped, *self.late}
+        return tuple(client for client in self.invited if client not in absent)
+
+
+class Participation(BaseModel):
+    """How many clients a round invites, and how reliable they are.
+
+    A client's fate in a round depends on the key, the round and its id only, so adding or removing others changes
+    neither its dropping out nor its lateness. The invited are a uniform sample without replacement: each client draws a
+    number from its own stream, and the smallest draws are invited.
+
+    Args:
+        clients_per_round: how many are invited; None invites all.
+        dropout: probability that an invited client falls silent after training.
+        late: probability that the answer of a client that did not drop out misses the deadline.
+
+    Example:
+        >>> Participation(clients_per_round=2).attendance(Key.of(1), 0, (3, 5, 8)).dropped
+        ()
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clients_per_round: int | None = Field(default=None, ge=1)
+    dropout: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+    late: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+
+    def cohort(self, population: int) -> int:
+        """The number of updates that a round brings when nobody drops out or is late.
+
+        Raises:
+            ConfigError: more clients a round than there are.
+        """
+        if self.clients_per_round is not None and self.clients_per_round > population:
+            given = f"clients_per_round = {self.clients_per_round} of {population} clients"
+            raise ConfigError(given, f"at most {population}", "lower clients_per_round or add clients")
+        return population if self.clients_per_round is None else self.clients_per_round
+
+    def attendance(self, key: Key, round: int, population: tuple[ClientId, ...]) -> Attendance:  # noqa: A002
+        """Who is invited to a round, and what becomes of them.
+
+        Args:
+            key: of the run; folded here by round, client and purpose.
+            round: the round's number.
+            population: all client ids, in any order.
+
+        Raises:
+            ConfigError: more clients a round than there are.
+        """
+        draws = {client: _uniform(key, round, client, "invited") for client in population}
+        chosen = sorted(population, key=lambda client: (draws[client], client))[: self.cohort(len(population))]
+        invited = tuple(sorted(chosen))
+        dropped = tuple(c for c in invited if _uniform(key, round, c, "dropout") < self.dropout)
+        late = tuple(c for c in invited if c not in dropped and _uniform(key, round, c, "late") < self.late)
+        return Attendance(invited, dropped, late)
+
+
+def _uniform(key: Key, round: int, client: ClientId, purpose: str) -> float:  # noqa: A002
+    """A number in [0, 1) that belongs to one client, round and purpose."""
+    return float(key.fold("participation", round, client, purpose).numpy().random())
