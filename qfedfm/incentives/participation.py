@@ -45,7 +45,7 @@ class Participation(BaseModel):
         late: probability that the answer of a client that did not drop out misses the deadline.
 
     Example:
-        >>> Participation(clients_per_round=2).attendance(Key.of(1), 0, (3, 5, 8)).dropped
+        >>> Participation(clients_per_round=2).draw(Key.of(1), 0, (3, 5, 8)).dropped
         ()
     """
 
@@ -66,11 +66,11 @@ class Participation(BaseModel):
             raise ConfigError(given, f"at most {population}", "lower clients_per_round or add clients")
         return population if self.clients_per_round is None else self.clients_per_round
 
-    def attendance(self, key: Key, round: int, population: tuple[ClientId, ...]) -> Attendance:  # noqa: A002
+    def draw(self, key: Key, round: int, population: tuple[ClientId, ...]) -> Attendance:  # noqa: A002
         """Who is invited to a round, and what becomes of them.
 
         Args:
-            key: of the run; folded here by round, client and purpose.
+            key: already folded by purpose; folded here by round, client and what is drawn.
             round: the round's number.
             population: all client ids, in any order.
 
@@ -87,4 +87,4 @@ class Participation(BaseModel):
 
 def _uniform(key: Key, round: int, client: ClientId, purpose: str) -> float:  # noqa: A002
     """A number in [0, 1) that belongs to one client, round and purpose."""
-    return float(key.fold("participation", round, client, purpose).numpy().random())
+    return float(key.fold(round, client, purpose).numpy().random())

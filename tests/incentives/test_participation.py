@@ -15,7 +15,7 @@ POPULATION = (2, 3, 5, 7, 11, 13)
 
 
 def test_everybody_takes_part_by_default():
-    attendance = Participation().attendance(KEY, 0, POPULATION)
+    attendance = Participation().draw(KEY, 0, POPULATION)
     assert attendance == Attendance(POPULATION)
     assert attendance.on_time == POPULATION
 
@@ -23,14 +23,14 @@ def test_everybody_takes_part_by_default():
 def test_the_order_of_the_population_changes_nothing():
     config = Participation(clients_per_round=3, dropout=0.3, late=0.3)
     for number in range(20):
-        one = config.attendance(KEY, number, POPULATION)
-        assert one == config.attendance(KEY, number, POPULATION[::-1])
+        one = config.draw(KEY, number, POPULATION)
+        assert one == config.draw(KEY, number, POPULATION[::-1])
         assert one.invited == tuple(sorted(one.invited))
 
 
 def test_pairs_are_sampled_uniformly_and_without_replacement():
     rounds = 6000
-    drawn = Counter(Participation(clients_per_round=2).attendance(KEY, r, POPULATION).invited for r in range(rounds))
+    drawn = Counter(Participation(clients_per_round=2).draw(KEY, r, POPULATION).invited for r in range(rounds))
     pairs = list(itertools.combinations(POPULATION, 2))
     assert set(drawn) == set(pairs)
     expected = rounds / len(pairs)
@@ -41,7 +41,7 @@ def test_pairs_are_sampled_uniformly_and_without_replacement():
 def test_dropping_out_and_lateness_have_their_probabilities():
     config = Participation(dropout=0.2, late=0.5)
     rounds = 2000
-    seen = [config.attendance(KEY, r, POPULATION) for r in range(rounds)]
+    seen = [config.draw(KEY, r, POPULATION) for r in range(rounds)]
     n = rounds * len(POPULATION)
     dropped = sum(len(a.dropped) for a in seen) / n
     late = sum(len(a.late) for a in seen) / n
@@ -52,16 +52,16 @@ def test_dropping_out_and_lateness_have_their_probabilities():
 def test_the_three_outcomes_divide_the_invited():
     config = Participation(clients_per_round=4, dropout=0.4, late=0.4)
     for number in range(50):
-        a = config.attendance(KEY, number, POPULATION)
+        a = config.draw(KEY, number, POPULATION)
         assert sorted((*a.dropped, *a.late, *a.on_time)) == list(a.invited)
 
 
 def test_one_clients_fate_does_not_depend_on_the_others():
     config = Participation(dropout=0.5, late=0.5)
     for number in range(50):
-        all_of_them = config.attendance(KEY, number, POPULATION)
+        all_of_them = config.draw(KEY, number, POPULATION)
         for client in POPULATION:
-            alone = config.attendance(KEY, number, (client,))
+            alone = config.draw(KEY, number, (client,))
             assert (client in all_of_them.dropped) == bool(alone.dropped)
             assert (client in all_of_them.late) == bool(alone.late)
 
@@ -69,24 +69,24 @@ def test_one_clients_fate_does_not_depend_on_the_others():
 def test_the_sample_does_not_depend_on_how_reliable_clients_are():
     shaky = Participation(clients_per_round=3, dropout=0.9, late=0.9)
     for number in range(20):
-        steady = Participation(clients_per_round=3).attendance(KEY, number, POPULATION)
-        assert shaky.attendance(KEY, number, POPULATION).invited == steady.invited
+        steady = Participation(clients_per_round=3).draw(KEY, number, POPULATION)
+        assert shaky.draw(KEY, number, POPULATION).invited == steady.invited
 
 
 def test_rounds_and_seeds_differ():
     config = Participation(clients_per_round=3)
-    draws = {config.attendance(Key.of(s), r, POPULATION).invited for s in range(5) for r in range(5)}
+    draws = {config.draw(Key.of(s), r, POPULATION).invited for s in range(5) for r in range(5)}
     assert len(draws) > 5
 
 
 def test_certain_dropout_and_certain_lateness():
-    assert Participation(dropout=1.0).attendance(KEY, 0, POPULATION).on_time == ()
-    assert Participation(late=1.0).attendance(KEY, 0, POPULATION).late == POPULATION
+    assert Participation(dropout=1.0).draw(KEY, 0, POPULATION).on_time == ()
+    assert Participation(late=1.0).draw(KEY, 0, POPULATION).late == POPULATION
 
 
 def test_more_clients_a_round_than_there_are():
     with pytest.raises(ConfigError, match="at most 6"):
-        Participation(clients_per_round=7).attendance(KEY, 0, POPULATION)
+        Participation(clients_per_round=7).draw(KEY, 0, POPULATION)
     assert Participation(clients_per_round=6).cohort(6) == Participation().cohort(6) == 6
 
 
