@@ -77,9 +77,9 @@ def detectable(deviation: float, n: int, alpha: float = 1 - LEVEL, power: float 
     """The smallest true mean difference δ that a two-sided paired t-test of level α finds with the given power.
 
     δ solves P(|T| > t*) = power for T noncentral t with n − 1 degrees of freedom and noncentrality δ√n/s, and
-    t* = t_{1−α/2, n−1}. This is exact for normal differences whose standard deviation is s; s is itself estimated, so with
-    few seeds the figure is rough. The usual shortcut (t_{1−α/2, n−1} + t_{power, n−1}) · s / √n is close to it from about
-    five seeds on.
+    t* = t_{1−α/2, n−1}. This is exact for normal differences whose standard deviation is s; s is itself estimated, so
+    with few seeds the figure is rough. The usual shortcut (t_{1−α/2, n−1} + t_{power, n−1}) · s / √n is close to it
+    from about five seeds on.
 
     Args:
         deviation: s, the standard deviation of the differences.
