@@ -53,8 +53,13 @@ class Cohort:
             raise DataError(f"updates as {self.X.dtype}", "one contiguous float32 matrix")
         if not (np.isfinite(self.weights).all() and (self.weights > 0).all()):
             raise DataError("weights that are not positive and finite", "positive sample counts")
+        if not np.isfinite((self.X.min(), self.X.max())).all():
+            raise DataError("an update with NaN or infinite values", "finite numbers only", "leave that client out")
         if not self.members:
             object.__setattr__(self, "members", self.clients)
+        if self.mixing is not None and self.mixing.shape != (n, len(self.members)):
+            given = f"mixing of shape {self.mixing.shape} for {n} rows of {len(self.members)} clients"
+            raise DataError(given, f"({n}, {len(self.members)})")
 
     @property
     def n(self) -> int:

@@ -48,13 +48,13 @@ class Layout:
         """A layout of tensors in the order of the mapping.
 
         Raises:
-            DataError: there is no tensor, or one has no element.
+            DataError: there is no tensor, or an axis is shorter than one.
         """
         entries, start = [], 0
         for name, shape in shapes.items():
             stop = start + math.prod(shape)
-            if stop == start:
-                raise DataError(f"tensor {name!r} of shape {tuple(shape)}", "at least one element")
+            if any(axis < 1 for axis in shape):
+                raise DataError(f"tensor {name!r} of shape {tuple(shape)}", "axes of at least one element")
             entries.append(Entry(name, tuple(int(axis) for axis in shape), start, stop))
             start = stop
         if not entries:

@@ -51,7 +51,16 @@ class Frame:
 
 
 def frame(body: bytes, header: Frame) -> bytes:
-    """The payload: header, checksum, body."""
+    """The payload: header, checksum, body.
+
+    Raises:
+        PayloadError: an identity field does not fit its place in the header.
+    """
+    for name, bits in (("direction", 8), ("epoch", 32), ("round", 32), ("client", 32), ("samples", 64)):
+        if not 0 <= getattr(header, name) < 2**bits:
+            raise PayloadError(f"{name} {getattr(header, name)}", f"0 to 2^{bits} − 1")
+    if len(header.layout) != 8 or len(header.stack) != 8:
+        raise PayloadError(f"layout and stack of {len(header.layout)} and {len(header.stack)} bytes", "8 bytes each")
     head = _HEADER.pack(
         _MAGIC, _VERSION, header.direction, 0, header.epoch, header.round, header.client,
         header.layout, header.stack, header.samples, len(body),
@@ -91,7 +100,7 @@ def unframe(payload: bytes, expected: Frame, largest: int) -> tuple[memoryview, 
     if _digest(view[: _HEADER.size], view[OVERHEAD:]) != bytes(view[_HEADER.size : OVERHEAD]):
         raise PayloadError("a payload whose checksum does not match", "an unaltered payload")
     found = Frame(epoch, round_, client, layout, stack, direction)
-    for name in ("direction", "layout", "stack", "client", "epoch", "round"):
+    for name in ("direction", "layout", "stack", "client", "round", "epoch"):
         if getattr(found, name) != getattr(expected, name):
             raise PayloadError(f"a payload of {name} {_show(found, name)}", f"{name} {_show(expected, name)}")
     return view[OVERHEAD:], samples
