@@ -1,0 +1,206 @@
+"""Client weights learned on the server's validation data: what the Born aggregator and its twins have in common."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from qfedfm.core.cohort import EMPTY, ClientId, Cohort, Reduced, State
+from qfedfm.core.errors import ConfigError, StackError
+from qfedfm.core.key import Key
+from qfedfm.core.layout import Layout
+from qfedfm.core.parts import Law, Objective, Reduce, ServerAt
+from qfedfm.reduces.client_weights import Problem, norms, plausible, problem_of, slopes, standardised
+from qfedfm.reduces.mean import weighted_sum
+
+Pullback = Callable[[np.ndarray], np.ndarray]
+"""v ↦ Σ_k v_k ∂p_k/∂θ."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The model's probabilities at θ, and what they cost."""
+
+    probabilities: Float64[np.ndarray, " k"]
+    circuits: int = 0
+    shots: int = 0
+
+
+@dataclass(frozen=True)
+class LearnedWeights(Reduce):
+    """Σ_k w_k Δ_k with w_k ∝ n_k p_k(θ), θ trained each round on the server's validation loss L.
+
+    A model of K parameters or more gives a probability to each client of the population, bound to the client's id (the
+    rank among the sorted ids); the clients of a round share what theirs have. In a round, ``gradients`` times: one pass
+    over the validation data at the present weights gives ∇L, with it the slope s_k = ⟨∇L, Δ_k⟩ of each client, and then
+    ``steps`` steps of Adam in θ go down
+
+        Σ_k w_k(θ) s̃_k + trust · KL(w(θ) ‖ n / Σn),    s̃ = (s − median s) / (1.4826 · MAD s), kept within ±10,
+
+    which costs K numbers a step and no pass over data. The robust scale keeps the step the same however large a
+    hostile update is. After one more pass for the loss of the last weights, the θ with the lowest validation loss
+    is used and is where the next round starts. The first θ makes the probabilities equal: the weighted mean.
+
+    An update more than 10³ times as long as the median one gets weight 0. Where the loss or its gradient at the present
+    weights is not finite, the lengths of the updates take the place of the slopes.
+
+    Args:
+        steps: of the optimiser for each validation gradient.
+        gradients: validation gradients a round; the round makes ``gradients`` + 1 passes over the validation data.
+        lr: the learning rate of Adam.
+        trust: how strongly the weights are held to the sample shares; in units of a client's robust deviation.
+
+    Raises:
+        ConfigError: a number out of range.
+        StackError: (in `reduce`) the server has no validation data, or a client is not in the population.
+    """
+
+    needs_objective = True
+    per_client = True
+    laws = frozenset({Law.PERMUTATION, Law.IDENTITY, Law.CONVEX})
+    exempt = {Law.SCALING: "the weights follow the validation loss, which scaled updates change"}  # noqa: RUF012
+
+    steps: int = 50
+    gradients: int = 2
+    lr: float = 0.1
+    trust: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.gradients < 1:
+            raise ConfigError(f"steps = {self.steps}, gradients = {self.gradients}", "at least 1 of each")
+        if not (self.lr > 0 and math.isfinite(self.lr) and self.trust >= 0 and math.isfinite(self.trust)):
+            raise ConfigError(f"lr = {self.lr}, trust = {self.trust}", "a positive lr and a trust of at least 0")
+
+    @abc.abstractmethod
+    def initial(self, clients: int) -> Float64[np.ndarray, " p"]:
+        """The parameters before the first round, at which ``clients`` outcomes have equal probability."""
+
+    @abc.abstractmethod
+    def evaluate(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> tuple[Point, Pullback]:
+        """Probabilities of at least ``clients`` outcomes at θ, and the way back to θ; the cost is that of both."""
+
+    def probabilities(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> Point:
+        """The probabilities alone, where a model gives them for less."""
+        return self.evaluate(theta, clients, key)[0]
+
+    def advance(
+        self, theta: Float64[np.ndarray, " p"], gradient: Float64[np.ndarray, " p"], moments: State
+    ) -> tuple[Float64[np.ndarray, " p"], State]:
+        """One step of Adam (Kingma & Ba 2015) with β = (0.9, 0.999); ``moments`` is empty at the first."""
+        count = float(moments.get("count", np.zeros(()))) + 1
+        first = 0.9 * moments.get("first", np.zeros_like(theta)) + 0.1 * gradient
+        second = 0.999 * moments.get("second", np.zeros_like(theta)) + 0.001 * gradient**2
+        step = (first / (1 - 0.9**count)) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
+        return theta - self.lr * step, {"count": np.array(count), "first": first, "second": second}
+
+    def init(self, layout: Layout, population: tuple[ClientId, ...]) -> State:
+        return {"theta": self.initial(len(population)), "population": np.array(sorted(population), np.int64)}
+
+    def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
+        if at.objective is None:
+            given = f"reduce {self.name!r} without a validation objective"
+            raise StackError(given, "validation data on the server", "set task.validation")
+        return learn(self, cohort, state, at, at.objective)
+
+
+@dataclass(frozen=True)
+class _Cost:
+    circuits: int = 0
+    shots: int = 0
+    passes: int = 0
+
+    def __add__(self, other: _Cost) -> _Cost:
+        return _Cost(self.circuits + other.circuits, self.shots + other.shots, self.passes + other.passes)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    theta: np.ndarray
+    weights: np.ndarray
+    loss: float
+    target: np.ndarray
+
+
+def learn(
+    model: LearnedWeights, cohort: Cohort, state: State, at: ServerAt, objective: Objective
+) -> tuple[Reduced, State]:
+    """The round of `LearnedWeights`: train, choose by the validation loss, aggregate."""
+    problem, rows = problem_of(model.name, cohort, state, plausible(cohort.X))
+    if len(rows) == 1:
+        weights = _scattered(np.ones(1), rows, cohort.n)
+        return Reduced(cohort.X[rows[0]].copy(), weights, diagnostics=_diagnostics(state, _Cost(), weights)), state
+    X = cohort.X if np.array_equal(rows, np.arange(cohort.n)) else cohort.X[rows]
+    look = partial(_look, model, problem, X, objective, len(state["population"]))
+    key, theta = at.key.fold("learned weights", at.round), state["theta"]
+    candidates, total = [], _Cost()
+    for stage in range(model.gradients):
+        candidate, looking = look(theta, key.fold(stage, "look"))
+        theta, descending = _descend(model, problem, candidate, len(state["population"]), key.fold(stage, "descend"))
+        candidates.append(candidate)
+        total += looking + descending
+    candidate, looking = look(theta, key.fold(model.gradients, "look"))
+    best = min((candidate, *reversed(candidates)), key=lambda one: one.loss)
+    weights = _scattered(best.weights, rows, cohort.n)
+    diagnostics = _diagnostics(state, total + looking, weights) | _losses(candidates[0].loss, best.loss)
+    return Reduced(weighted_sum(best.weights, X), weights, diagnostics=diagnostics), {**state, "theta": best.theta}
+
+
+def _look(
+    model: LearnedWeights,
+    problem: Problem,
+    X: Float32[np.ndarray, "n d"],
+    objective: Objective,
+    clients: int,
+    theta: Float64[np.ndarray, " p"],
+    key: Key,
+) -> tuple[_Candidate, _Cost]:
+    """One pass over the validation data at θ: the loss, and the clients' standardised slopes."""
+    point = model.probabilities(theta, clients, key)
+    weights = problem.weights(point.probabilities)
+    loss, g = objective(weighted_sum(weights, X))
+    finite = math.isfinite(loss) and bool(np.isfinite(g).all())
+    target = standardised(slopes(g, X) if finite else norms(X))
+    return _Candidate(theta, weights, loss if finite else math.inf, target), _Cost(point.circuits, point.shots, 1)
+
+
+def _descend(
+    model: LearnedWeights, problem: Problem, start: _Candidate, clients: int, key: Key
+) -> tuple[np.ndarray, _Cost]:
+    """The optimiser's steps on the linearised loss."""
+    theta, moments, total = start.theta, EMPTY, _Cost()
+    for step in range(model.steps):
+        point, pullback = model.evaluate(theta, clients, key.fold(step))
+        weights = problem.weights(point.probabilities)
+        v = problem.gradient(point.probabilities, problem.slope(weights, start.target, model.trust))
+        theta, moments = model.advance(theta, pullback(v), moments)
+        total += _Cost(point.circuits, point.shots)
+    return theta, total
+
+
+def _scattered(weights: np.ndarray, rows: np.ndarray, n: int) -> Float64[np.ndarray, " n"]:
+    full = np.zeros(n)
+    full[rows] = weights
+    return full
+
+
+def _diagnostics(state: State, cost: _Cost, weights: np.ndarray) -> dict[str, float]:
+    return {
+        "circuits": float(cost.circuits),
+        "shots": float(cost.shots),
+        "reduce_parameters": float(state["theta"].size),
+        "validation_gradients": float(cost.passes),
+        "min_weight": float(weights.min()),
+        "max_weight": float(weights.max()),
+    }
+
+
+def _losses(before: float, after: float) -> dict[str, float]:
+    """Losses that are not finite are left out: the history holds numbers only."""
+    named = {"validation_loss_before": before, "validation_loss_after": after}
+    return {name: loss for name, loss in named.items() if math.isfinite(loss)}
