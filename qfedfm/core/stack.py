@@ -20,6 +20,7 @@ from qfedfm.core.parts import At, Codec, CohortLayer, Part, Reduce, ServerAt, Ve
 from qfedfm.core.registry import describe
 
 _ORDER = {"vector layer": 0, "codec": 1, "cohort layer": 2}
+_MOST_CLIENTS = 2**16
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,19 @@ def stack(*layers: VectorLayer | Codec | CohortLayer, reduce: Reduce) -> Stack:
     """Composes an aggregator from layers, in the order of an update's path, and a reduce.
 
     Raises:
-        StackError: layers out of order, two codecs, or merged rows under a reduce that judges single clients.
+        StackError: something that is no layer or no reduce, layers out of order, two codecs, or merged rows under a
+            reduce that judges single clients.
 
     Example:
         >>> from qfedfm.reduces.mean import Mean
         >>> stack(reduce=Mean()).codec.name
         'float32'
     """
+    for layer in layers:
+        if layer.kind not in _ORDER:
+            raise StackError(f"{layer.kind} {layer.name!r} among the layers", f"one of {', '.join(_ORDER)}")
+    if reduce.kind != "reduce":
+        raise StackError(f"{reduce.kind} {reduce.name!r} as the reduce", "a reduce")
     for before, after in itertools.pairwise(layers):
         if before.kind == after.kind == "codec":
             raise StackError(f"two codecs, {before.name!r} and {after.name!r}", "one", "remove one of them")
@@ -113,16 +120,23 @@ class Bound:
         return self.stack.reduce.init(self.layout, self.population)
 
     def minimum_clients(self) -> int:
-        """The fewest updates with which a round can be aggregated."""
-        n = max((layer.minimum_rows() for layer in self.stack.cohort_layers), default=1)
-        while self._rows(n) < self.stack.reduce.minimum_rows():
-            n += 1
-        return n
+        """The fewest updates with which a round can be aggregated.
 
-    def _rows(self, n: int) -> int:
+        Raises:
+            StackError: no number of updates is enough, because a cohort layer makes too few rows of any.
+        """
+        for n in range(1, _MOST_CLIENTS):
+            if self._enough(n):
+                return n
+        given = f"reduce {self.stack.reduce.name!r}, which needs {self.stack.reduce.minimum_rows()} rows"
+        raise StackError(given, "cohort layers that can give as many", "remove a cohort layer or choose another reduce")
+
+    def _enough(self, n: int) -> bool:
         for layer in self.stack.cohort_layers:
+            if n < layer.minimum_rows():
+                return False
             n = layer.rows(n)
-        return n
+        return n >= self.stack.reduce.minimum_rows()
 
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
         """The server half for the round: cohort layers, then the reduce, then weights taken back to clients."""
@@ -150,8 +164,11 @@ def bind(aggregator: Stack, layout: Layout, population: tuple[ClientId, ...], *,
         validation: rows of validation data that the server holds.
 
     Raises:
-        StackError: a full round has too few updates for a part, or a reduce needs validation data and there is none.
+        StackError: a client id that a header cannot hold or that occurs twice, a full round with too few updates for a
+            part, or a reduce that needs validation data where there is none.
     """
+    if len(set(population)) != len(population) or not all(0 <= client < wire.EVERYONE for client in population):
+        raise StackError(f"client ids {population}", f"different numbers from 0 to {wire.EVERYONE - 1}")
     bound = Bound(aggregator, layout, population)
     needed = bound.minimum_clients()
     if cohort < needed:

@@ -21,16 +21,12 @@ def by_hand(seed: int, *path: int | str) -> bytes:
     return digest
 
 
-@given(st.integers(-(2**70), 2**70), st.lists(steps.filter(lambda s: not isinstance(s, str) or s.isprintable())))
+@given(st.integers(-(2**70), 2**70), st.lists(steps))
 def test_folding_is_a_chain_of_sha256(seed, path):
     assert Key.of(seed).fold(*path).digest == by_hand(seed, *path)
 
 
-@given(
-    st.lists(steps, unique=True, min_size=2, max_size=6).filter(
-        lambda p: all(c < "\ud800" for c in "".join(map(str, p)))
-    )
-)
+@given(st.lists(steps, unique=True, min_size=2, max_size=6))
 def test_order_and_type_of_the_steps_matter(path):
     key = Key.of(0)
     assert key.fold(*path).digest != key.fold(*path[::-1]).digest
