@@ -1,0 +1,76 @@
+"""Accuracy as training goes on: by round and by bytes sent."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from qfedfm.engine.statistics import Estimate, estimate
+from qfedfm.report.look import Look
+from qfedfm.report.study import Line, Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MEGABYTE = 1e6
+
+
+def finite(values: Sequence[object]) -> list[float]:
+    """Those of the values that are finite numbers."""
+    return [float(x) for x in values if isinstance(x, int | float) and math.isfinite(x)]
+
+
+def by_round(traces: Sequence[Sequence[Line]], metric: str) -> dict[int, Estimate]:
+    """A metric's mean and interval over the seeds, for each round in which one seed has it."""
+    found: dict[int, list[object]] = {}
+    for line in itertools.chain.from_iterable(traces):
+        found.setdefault(line["round"], []).append(line.get(metric))
+    return {number: estimate(finite(found[number])) for number in sorted(found) if finite(found[number])}
+
+
+def uplink(traces: Sequence[Sequence[Line]]) -> dict[int, float]:
+    """Megabytes that the clients have sent up to the end of each round, the mean over the seeds."""
+    found: dict[int, list[float]] = {}
+    for trace in traces:
+        total = 0.0
+        for line in trace:
+            total += line.get("uplink_bytes") or 0
+            found.setdefault(line["round"], []).append(total / MEGABYTE)
+    return {number: sum(sent) / len(sent) for number, sent in found.items()}
+
+
+def draw_rounds(axes: Axes, study: Study, looks: Mapping[str, Look]) -> None:
+    """Mean accuracy by round with the 95 % t-interval over seeds."""
+    _draw(axes, study, looks, by_bytes=False)
+    axes.set_xlabel("round")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def draw_bytes(axes: Axes, study: Study, looks: Mapping[str, Look]) -> None:
+    """Mean accuracy by the megabytes that all clients have sent."""
+    _draw(axes, study, looks, by_bytes=True)
+    axes.set_xlabel("sent by all clients, MB")
+
+
+def _draw(axes: Axes, study: Study, looks: Mapping[str, Look], *, by_bytes: bool) -> None:
+    low, high = math.inf, -math.inf
+    for method in study.methods:
+        traces = list(study.traces(method))
+        sent = uplink(traces)
+        means = by_round(traces, "accuracy")
+        if not means:
+            continue
+        at = [sent[number] if by_bytes else number for number in means]
+        look, mean = looks[method], [100 * each.mean for each in means.values()]
+        axes.plot(at, mean, color=look.colour, linestyle=look.dash, marker=look.marker, label=look.label)
+        ends = [100 * end for each in means.values() for end in each.interval or (each.mean, each.mean)]
+        axes.fill_between(at, ends[::2], ends[1::2], color=look.colour, alpha=0.12, linewidth=0)
+        values = [100 * x for x in finite([line.get("accuracy") for trace in traces for line in trace])]
+        low, high = min(low, *values), max(high, *values)
+    if low <= high:
+        # With few seeds an interval can be wider than the whole of the data: the view is of the data.
+        margin = 0.08 * (high - low) + 0.5
+        axes.set_ylim(low - margin, high + margin)
+    axes.set_ylabel("accuracy, %")

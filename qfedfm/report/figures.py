@@ -1,0 +1,117 @@
+"""The figures of a study: as SVG for the page, and a few of them as one matplotlib figure for a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qfedfm.report.curves import draw_bytes, draw_rounds
+from qfedfm.report.dots import client_accuracy, comparisons, draw_clients, draw_final, draw_forest
+from qfedfm.report.look import Look, looks
+from qfedfm.report.study import Line, Study
+from qfedfm.report.svg import blank, style, svg
+from qfedfm.report.weights import draw_weights, highest, weighted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Draw = Callable[[Any, Study, Mapping[str, Look]], None]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure of the page: its SVG and what it says below."""
+
+    svg: str
+    title: str
+    caption: str
+
+
+def forest(study: Study, look: Mapping[str, Look], prefix: str) -> Panel | None:
+    """Paired differences, or None where nothing was compared."""
+    rows = comparisons(study)
+    if not rows:
+        return None
+    title = "Paired differences of each quantum method"
+    caption = "Right of zero the quantum method is better. Bars: 95 % t-interval over seeds. Small dots: single seeds."
+    return _panel(draw_forest, study, look, prefix + "forest", 1.0 + 0.46 * len(rows), title, caption, legend=False)
+
+
+def final(study: Study, look: Mapping[str, Look], prefix: str) -> Panel | None:
+    """Final accuracy of all methods, or None while no run has finished."""
+    lines = [line for line in study.summary if line.get("accuracy")]
+    if not lines:
+        return None
+    caption = "Bars: 95 % t-interval over seeds, none for a single seed. Small dots: single seeds."
+    height = 1.0 + 0.34 * len(lines)
+    return _panel(draw_final, study, look, prefix + "final", height, "Final accuracy", caption, legend=False)
+
+
+def curves(study: Study, look: Mapping[str, Look], prefix: str) -> list[Panel]:
+    """Accuracy by round, by bytes, and for each client; those that the history has data for."""
+    panels = []
+    # Below the axes the legend takes a line for every three methods.
+    legend = 0.22 * -(-len(study.methods) // 3)
+    if any(line.get("accuracy") is not None for line in study.history):
+        band = "Mean over seeds; bands: 95 % t-interval. Round 0 is the model before training."
+        panels.append(_panel(draw_rounds, study, look, prefix + "rounds", 3.2 + legend, "Accuracy by round", band))
+        sent = "The same against the bytes of all payloads from clients to server, headers included."
+        panels.append(_panel(draw_bytes, study, look, prefix + "bytes", 3.2 + legend, "Accuracy by uplink", sent))
+    table = client_accuracy(study)
+    if table:
+        height = 1.0 + 0.27 * len({client for each in table.values() for client in each}) + legend
+        caption = "After the last round, mean over seeds; the grey bar spans the methods."
+        panels.append(_panel(draw_clients, study, look, prefix + "clients", height, "Accuracy of each client", caption))
+    return panels
+
+
+def weights(study: Study, look: Mapping[str, Look], prefix: str) -> list[Panel]:
+    """One small panel for each method that reports client weights, all on one scale."""
+    panels = []
+    top = 1.05 * highest(study)
+    for index, method in enumerate(weighted(study)):
+        with style():
+            figure = blank(2.9, 2.2)
+            axes = figure.add_subplot()
+            draw_weights(axes, study, method, look)
+            axes.set_ylim(0, top)
+            title = f"Client weights by round under {method}"
+            panels.append(Panel(svg(figure, f"{prefix}weights-{index}", title), title, ""))
+    return panels
+
+
+def _panel(
+    draw: Draw, study: Study, look: Mapping[str, Look], name: str, height: float, title: str, caption: str, *,
+    legend: bool = True,
+) -> Panel:  # fmt: skip
+    with style():
+        figure = blank(5.4, height)
+        draw(figure.add_subplot(), study, look)
+        if legend:
+            figure.legend(loc="outside lower center", ncols=min(3, len(study.methods)))
+        return Panel(svg(figure, name, f"{title}, {study.name}"), title, caption)
+
+
+def plot(results: Mapping[str, Any], history: Sequence[Line]) -> Figure:
+    """Accuracy by round, final accuracy, accuracy by uplink and paired differences, for a notebook.
+
+    Args:
+        results: the contents of ``results.json``.
+        history: the lines of ``history.jsonl``.
+    """
+    study = Study(results, history)
+    look = looks([study])
+    draws: list[tuple[Draw, str]] = [(draw_rounds, "accuracy by round"), (draw_final, "final accuracy")]
+    draws.append((draw_bytes, "accuracy by uplink"))
+    if comparisons(study):
+        draws.append((draw_forest, "paired differences"))
+    with style(**{"figure.facecolor": "white"}):
+        figure = blank(11.0, 7.5)
+        for place, (draw, title) in enumerate(draws, 1):
+            axes = figure.add_subplot(2, 2, place)
+            draw(axes, study, look)
+            axes.set_title(title, loc="left", fontweight="bold")
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+    return figure
