@@ -8,3 +8,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from jaxtyping import install_import_hook
 
 install_import_hook("qfedfm", "beartype.beartype")
+
+from qfedfm.adapters.torchvision import hide_unusable_torchvision
+
+hide_unusable_torchvision()  # before a test imports transformers by itself
