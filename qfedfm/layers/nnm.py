@@ -1,0 +1,65 @@
+"""Nearest-neighbour mixing of Allouah et al. (2023), in front of any reduce."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, final
+
+import numpy as np
+from jaxtyping import Float32, Float64
+from pydantic import Field
+
+from qfedfm.core.checks import check_fields, require_rows
+from qfedfm.core.cohort import Cohort
+from qfedfm.core.distances import gram, nearest, squared_distances
+from qfedfm.core.parts import CohortLayer, Law, ServerAt
+from qfedfm.core.registry import part
+
+
+@part("nnm", paper="Allouah et al., AISTATS 2023, arXiv 2302.01772")
+@final
+@dataclass(frozen=True)
+class Nnm(CohortLayer):
+    """yᵢ = (1/(n − f)) Σ xⱼ over the n − f updates nearest to xᵢ, itself among them (Algorithm 2).
+
+    Every neighbour counts once, whatever its sample weight; row i keeps the id and the sample weight of client i.
+    A row is then a mixture of several clients, so that reduces whose state belongs to single clients are refused
+    above it; weights of rows go back to clients through ``mixing``.
+
+    Args:
+        hostile: f, how many updates may be hostile. 0 gives n times the unweighted mean of all.
+
+    Raises:
+        ConfigError: ``hostile`` is negative.
+        StackError: fewer than 2f + 1 updates.
+
+    Differs from the paper: ties go to the smallest client id, where the paper leaves them open.
+    """
+
+    hostile: Annotated[int, Field(ge=0)] = 1
+
+    merges = True
+    laws = (CohortLayer.laws - {Law.IDENTITY}) | {Law.TRANSLATION}
+    exempt = {Law.IDENTITY: "needs at least 2·hostile + 1 updates"}  # noqa: RUF012
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def minimum_rows(self) -> int:
+        return 2 * self.hostile + 1
+
+    def lift(self, cohort: Cohort, at: ServerAt) -> Cohort:
+        require_rows(self, cohort)
+        count = cohort.n - self.hostile
+        squares = squared_distances(gram(cohort.X, cohort.clients))
+        mixing = nearest(squares, count, cohort.clients) / count
+        earlier = np.eye(cohort.n) if cohort.mixing is None else cohort.mixing
+        return replace(cohort, X=_mixed(mixing, cohort.X), mixing=mixing @ earlier)
+
+
+def _mixed(mixing: Float64[np.ndarray, "n n"], X: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
+    """M·X in float32 products; a sum that rounding carries past the largest float32 is set to it."""
+    with np.errstate(over="ignore"):
+        Y = mixing.astype(np.float32) @ X
+    largest = np.finfo(np.float32).max
+    return np.asarray(np.clip(Y, -largest, largest, out=Y))
