@@ -9,6 +9,6 @@ from jaxtyping import install_import_hook
 
 install_import_hook("qfedfm", "beartype.beartype")
 
-from qfedfm.adapters.torchvision import hide_unusable_torchvision
+from qfedfm.adapters.torchvision import hide_unusable_torchvision  # noqa: E402 (after the hook)
 
 hide_unusable_torchvision()  # before a test imports transformers by itself

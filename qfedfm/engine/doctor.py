@@ -26,8 +26,8 @@ _FREE_DISK = 2e9
 """Bytes: the quickstart's checkpoints and adapters take far less; a study with many methods comes near."""
 
 
-_WIDEST, _TOKENS = (1536, 384), 1024
-"""The shape of the widest product of MiniLM (output × input), and the tokens of a micro-batch."""
+_WIDEST, _TOKENS = (1536, 384), {"cpu": 512, "cuda": 16384}
+"""The shape of the widest product of MiniLM (output × input), and the tokens of a micro-batch of the fused engine."""
 
 
 class Finding(NamedTuple):
@@ -121,10 +121,10 @@ def _precision(device: str) -> Finding:
 
     from qfedfm.clients.precision import probe
 
-    wide, narrow = _WIDEST
+    (wide, narrow), tokens = _WIDEST, _TOKENS[device]
     shape = torch.nn.Linear(narrow, wide, device="meta")
     try:
-        chosen = probe(shape, torch.device(device), _TOKENS)
+        chosen = probe(shape, torch.device(device), tokens)
     except RuntimeError as error:
         return Finding("precision", "problem", f"the probe failed ({error}); set engine.precision to float32")
-    return Finding("precision", "ok", f"{chosen}, measured on products of {_TOKENS} × {narrow} × {wide}")
+    return Finding("precision", "ok", f"{chosen}, measured on products of {tokens} × {narrow} × {wide}")

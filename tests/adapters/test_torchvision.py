@@ -20,9 +20,8 @@ def look(folder, source, before):
     (folder / "torchvision" / "__init__.py").write_text(f"import torchvision.part\n{source}\n")
     (folder / "torchvision" / "part.py").write_text("")
     (folder / "torchvision-9.9.dist-info").mkdir()
-    (folder / "torchvision-9.9.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: torchvision\nVersion: 9.9\n"
-    )
+    about = "Metadata-Version: 2.1\nName: torchvision\nVersion: 9.9\n"
+    (folder / "torchvision-9.9.dist-info" / "METADATA").write_text(about)
     code = LOOK.format(folder=str(folder), before=before)
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 

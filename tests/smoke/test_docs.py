@@ -1,6 +1,8 @@
 """The worked example of docs/adding-a-part.md is run: the part, its test, its use by name, and the laws of its kind."""
 
+import os
 import re
+import subprocess
 import sys
 import tomllib
 import types
@@ -10,11 +12,15 @@ import numpy as np
 import pytest
 
 import qfedfm as qf
-from qfedfm.core import registry
+from qfedfm.clients.attack import Attack
+from qfedfm.clients.method import LocalMethod
+from qfedfm.core import parts, registry
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.parts import Law, ServerAt
 
-PAGE = (Path(__file__).parents[2] / "docs" / "adding-a-part.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "adding-a-part.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language):
@@ -62,8 +68,29 @@ def test_the_declared_laws_hold(example):
     np.testing.assert_allclose(reduce(X + 1), reduce(X) + 1, rtol=1e-5, atol=1e-6)
 
 
-def test_every_kind_that_the_page_names_exists():
-    kinds = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
-    known = {base.__name__ for entry in registry.entries() for base in entry.part.__mro__}
-    assert kinds <= known
-    assert "Reduce" in kinds
+def test_every_kind_that_the_page_names_exists_with_those_methods():
+    known = vars(parts) | {"Attack": Attack, "LocalMethod": LocalMethod}
+    rows = re.findall(r"^\| `(\w+)` \| `qfedfm/\w.*?` \| (.*) \|$", PAGE, re.MULTILINE)
+    assert len(rows) == 7
+    for kind, methods in rows:
+        for method in re.findall(r"`(\w+)", methods):
+            assert callable(getattr(known[kind], method)), f"{kind}.{method}"
+
+
+def test_the_experiment_of_the_readme_is_valid():
+    """All its keys and parts are known, and it compares a quantum part with one of its twins."""
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    experiment = qf.Experiment.of(tomllib.loads(text))
+    chosen = [experiment.arm(name).entry for name in experiment.methods]
+    twins = {twin for entry in chosen if entry.quantum for twin in entry.twins}
+    assert twins & {entry.name for entry in chosen}
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"(?:`|&& |^)qfedfm ([a-z]+)", README, re.MULTILINE))))
+def test_a_command_of_the_readme_exists(command):
+    script = Path(sys.executable).with_name("qfedfm")
+    done = subprocess.run(
+        [script, command, "--help"], check=False, capture_output=True, text=True, env={**os.environ, "COLUMNS": "99"}
+    )
+    assert done.returncode == 0
+    assert f"qfedfm {command}" in done.stdout
