@@ -1,0 +1,340 @@
+"""The fused engine: the clients of a round as one batch, each with its own adapter, on one frozen base."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+
+from qfedfm.adapters.tensors import gradient_of, layout_of, load_vector, vector_of
+from qfedfm.clients import precision as precisions
+from qfedfm.clients.batching import cut
+from qfedfm.clients.jobs import Job, LocalOptimizer, Trained
+from qfedfm.clients.optimiser import Lanes, check_job, step_
+from qfedfm.clients.prefix import Bypass, PrefixCache
+from qfedfm.clients.sequential import SequentialEngine
+from qfedfm.clients.stacking import stack_modules
+from qfedfm.clients.trace import UnfusableError, trace
+from qfedfm.core.errors import ConfigError
+from qfedfm.core.key import Key
+from qfedfm.core.layout import Layout
+from qfedfm.tasks.protocol import Task
+
+_log = logging.getLogger("qfedfm")
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
+"""Relative differences that the engine's check of itself allows; a wrong gradient is off by about 1."""
+
+
+class FusedEngine:
+    """Trains all jobs in one pass over the model.
+
+    Every module with trainable parameters reads them per row of the batch, so that rows of all clients are sorted by
+    length and cut into micro-batches together; the loss of a step is Σₖ mean loss of client k, whose gradient with
+    respect to each client's own parameters is that client's gradient. The frozen base is shared, in bfloat16 where
+    that pays; adapters and optimisers are float32. What lies below the lowest trainable module is computed once for
+    each row. Results do not depend on the order of the jobs, on what was trained or evaluated before, or on the state
+    of the cache.
+
+    When a module cannot be mapped over rows, or a check on a few rows shows a wrong gradient, training falls back to
+    the sequential engine, with one line in the log that says why.
+
+    Args:
+        task: model, data and loss; ``task.model`` must return a model that nobody else uses, because it is altered.
+        key: draws the first values of the adapter.
+        device: where to run; None takes CUDA when there is one.
+        precision: of the frozen base; ``auto`` measures.
+        plan: of an earlier engine, repeated without measuring; it overrides device, precision and micro-batches.
+        cache_bytes: the most that kept hidden states may take; 0 keeps none.
+        cache_rows: the rows worth keeping, by default all; naming those that a run uses saves computing the others.
+        micro_batch_tokens: tokens in one forward and backward pass, padding included; None chooses by device.
+
+    Raises:
+        ConfigError: the device, the precision or the plan is not one that this machine or version has.
+    """
+
+    _engine: str
+    _device: torch.device
+
+    def __init__(
+        self,
+        task: Task,
+        key: Key,
+        *,
+        device: str | None = None,
+        precision: str = "auto",
+        plan: Mapping[str, str] | None = None,
+        cache_bytes: int = 2**31,
+        cache_rows: np.ndarray | None = None,
+        micro_batch_tokens: int | None = None,
+    ) -> None:
+        self.task = task
+        self.model = task.model(key).eval()
+        self.layout: Layout = layout_of(self.model)
+        self.first: np.ndarray = vector_of(self.model)
+        self._lengths = task.lengths()
+        self._sequential: SequentialEngine | None = None
+        self._cache: PrefixCache | None = None
+        self._bypass: Bypass | None = None
+        self._choose(device, precision, micro_batch_tokens, plan)
+        try:
+            if self._engine == "fused":
+                self._prepare(cache_bytes, np.arange(len(self._lengths)) if cache_rows is None else cache_rows)
+                self._check(key)
+        except (UnfusableError, RuntimeError, ValueError, TypeError, NotImplementedError, KeyError) as error:
+            _log.warning("training one client after the other: %s", " ".join(str(error).split()))
+            self._engine = "sequential"
+        if self._engine == "sequential":
+            self._sequential = SequentialEngine(task, key, str(self._device))
+
+    def _choose(self, device: str | None, precision: str, tokens: int | None, plan: Mapping[str, str] | None) -> None:
+        """Fills in what `plan` reports."""
+        if plan is not None:
+            device, precision = plan.get("device", device), plan.get("precision", precision)
+            tokens = int(plan["micro_batch_tokens"]) if "micro_batch_tokens" in plan else tokens
+        self._engine = "fused" if plan is None else plan.get("engine", "fused")
+        cuda = torch.cuda.is_available()
+        self._device = torch.device(device or ("cuda" if cuda else "cpu"))
+        if self._device.type == "cuda" and not cuda:
+            raise ConfigError(f"device {str(self._device)!r}", "a device of this machine", 'set device = "cpu"')
+        if precision not in ("auto", *_TOLERANCE):
+            raise ConfigError(f"precision {precision!r}", "auto, float32 or bfloat16")
+        self._tokens = tokens or (16384 if self._device.type == "cuda" else 512)
+        self._precision = precisions.probe(self.model, self._device, self._tokens) if precision == "auto" else precision
+        # The backward pass of fused attention in bfloat16 on a CPU takes longer than all the rest.
+        slow = self._precision == "bfloat16" and self._device.type == "cpu"
+        self._attention = "eager" if slow else "default"
+
+    def _prepare(self, cache_bytes: int, cache_rows: np.ndarray) -> None:
+        precisions.set_attention(self.model, self._attention)
+        self._probing = self._probe_rows()
+        found = trace(self.task, self.model, self.task.collate(self._probing[:1]).inputs)
+        self.model.to(self._device)
+        if self._precision == "bfloat16":
+            precisions.lower_base(self.model, found.body)
+        self._parameters = stack_modules(self.model, found)
+        if found.prefix is None or not cache_bytes:
+            return
+        self._bypass = Bypass(self.model, found.prefix)
+        cache = PrefixCache(
+            self.task,
+            self.model,
+            self._bypass,
+            lengths=self._lengths,
+            rows=cache_rows,
+            row_bytes=found.prefix.hidden * (2 if self._precision == "bfloat16" else 4),
+            cap=cache_bytes,
+            tokens=2 * self._tokens,
+            device=self._device,
+        )
+        if self._same_outputs(cache, rows=np.intersect1d(self._probing, cache_rows)):
+            self._cache = cache
+        else:
+            _log.warning("hidden states are not kept: the layers above need more than them")
+
+    def _probe_rows(self) -> Int64[np.ndarray, " n"]:
+        """Up to three short rows of different lengths, the first first."""
+        _, rows = np.unique(self._lengths, return_index=True)
+        return np.asarray(rows[: 3 * max(1, len(rows) // 8) : max(1, len(rows) // 8)])
+
+    def _same_outputs(self, cache: PrefixCache, rows: np.ndarray) -> bool:
+        """Whether the model gives the same outputs over kept hidden states as without."""
+        rows = rows[cache.covers(rows)]
+        if not len(rows):
+            return True
+        plain = self.outputs(self.first, rows)
+        self._cache = cache
+        try:
+            kept = self.outputs(self.first, rows)
+        finally:
+            self._cache = None
+        return _distance(kept, plain) <= _TOLERANCE[self._precision]
+
+    def _check(self, key: Key) -> None:
+        """Compares the fused gradient of a few rows, each its own client, with that of the plain model.
+
+        Raises:
+            UnfusableError: they differ by more than rounding, so that rows do not pass through the model apart.
+        """
+        noise = key.fold("self-check").numpy().normal(size=(len(self._probing), self.layout.size))
+        starts = (self.first + 0.02 * noise).astype(np.float32)
+        jobs = [Job(i, start, (self._probing[i : i + 1],), np.ones(1)) for i, start in enumerate(starts)]
+        lanes = Lanes.of(jobs, LocalOptimizer("sgd"), self._device)
+        self._gradients(jobs, 0, lanes)
+        for job, fused in zip(jobs, lanes.gradient.cpu().numpy(), strict=True):
+            _, plain = self.gradient(job.start, job.rows[0])
+            if not _distance(fused, plain) <= _TOLERANCE[self._precision]:
+                raise UnfusableError(f"the fused gradient differs from the plain one by {_distance(fused, plain):.1%}")
+
+    # ---- training
+
+    def train(self, jobs: Sequence[Job], optimizer: LocalOptimizer) -> list[Trained]:
+        """All jobs, in their order.
+
+        Raises:
+            DataError: a job does not fit the layout, has a step without rows, or steps without rates.
+        """
+        if self._sequential is not None:
+            return self._sequential.train(jobs, optimizer)
+        if not jobs:
+            return []
+        for job in jobs:
+            check_job(job, self.layout)
+        # Clients with more steps first: those still at work are then a leading block of every matrix.
+        order = sorted(range(len(jobs)), key=lambda i: (-len(jobs[i].rows), jobs[i].client, i))
+        ordered = [jobs[i] for i in order]
+        lanes = Lanes.of(ordered, optimizer, self._device)
+        losses = []
+        for step in range(len(ordered[0].rows)):
+            active = sum(len(job.rows) > step for job in ordered)
+            losses.append(self._gradients(ordered[:active], step, lanes.first(active)))
+            step_(lanes.first(active), np.asarray([float(job.rates[step]) for job in ordered[:active]]), optimizer)
+        delta = (lanes.x - lanes.start).cpu().numpy()
+        found: dict[int, Trained] = {}
+        for lane, (i, job) in enumerate(zip(order, ordered, strict=True)):
+            mine = np.asarray([float(step[lane]) for step in losses[: len(job.rows)]])
+            state = lanes.state(lane, optimizer) if job.rows else job.state
+            found[i] = Trained(job.client, delta[lane].copy(), mine, state)
+        return [found[i] for i in range(len(jobs))]
+
+    def _gradients(self, jobs: Sequence[Job], step: int, lanes: Lanes) -> Float[np.ndarray, " k"]:
+        """Fills ``lanes.gradient`` and returns each client's mean loss."""
+        lanes.gradient.zero_()
+        rows = np.concatenate([job.rows[step] for job in jobs])
+        sizes = np.asarray([len(job.rows[step]) for job in jobs])
+        lane = np.repeat(np.arange(len(jobs)), sizes)
+        weights = (1.0 / sizes[lane]).astype(np.float32)
+        relabelled = self._relabelled(jobs, step)
+        total = torch.zeros(len(jobs), device=self._device)
+        for positions in self._micro_batches(rows):
+            index = torch.from_numpy(lane[positions]).to(self._device)
+            weight = torch.from_numpy(weights[positions]).to(self._device)
+            losses = self._backward(rows[positions], relabelled, positions, index, weight, lanes)
+            total.index_add_(0, index, losses * weight)
+        return np.asarray(total.cpu().numpy())
+
+    def _backward(
+        self,
+        rows: np.ndarray,
+        relabelled: Mapping[int, torch.Tensor],
+        positions: np.ndarray,
+        index: torch.Tensor,
+        weight: torch.Tensor,
+        lanes: Lanes,
+    ) -> torch.Tensor:
+        """One micro-batch: adds its gradients to ``lanes.gradient`` and returns the loss of each row."""
+        gathered = lanes.x.index_select(0, index)
+        leaves = {
+            entry.name: gathered[:, entry.start : entry.stop].view(len(rows), *entry.shape).requires_grad_()
+            for entry in self.layout
+        }
+        outputs, labels = self._forward(rows, leaves)
+        if relabelled:
+            labels = torch.stack([relabelled.get(int(position), labels[i]) for i, position in enumerate(positions)])
+        losses = self.task.losses(outputs, labels)
+        gradients = torch.autograd.grad((losses * weight).sum(), list(leaves.values()), allow_unused=True)
+        flat = torch.cat(
+            [
+                (torch.zeros_like(leaf) if gradient is None else gradient).reshape(len(rows), -1)
+                for leaf, gradient in zip(leaves.values(), gradients, strict=True)
+            ],
+            dim=1,
+        )
+        if flat.is_cuda:
+            lanes.gradient.index_put_((index,), flat, accumulate=True)  # index_add_ is not deterministic there
+        else:
+            lanes.gradient.index_add_(0, index, flat)
+        return losses.detach()
+
+    def _relabelled(self, jobs: Sequence[Job], step: int) -> Mapping[int, torch.Tensor]:
+        """The labels that hostile clients train on, by position in the step's rows."""
+        found: dict[int, torch.Tensor] = {}
+        first = 0
+        for job in jobs:
+            rows = job.rows[step]
+            if job.relabel is not None:
+                labels = torch.from_numpy(np.asarray(job.relabel(self.task.labels()[rows]))).to(self._device)
+                found |= {first + i: label for i, label in enumerate(labels)}
+            first += len(rows)
+        return found
+
+    # ---- evaluation
+
+    def outputs(self, vector: Float32[np.ndarray, " d"], rows: np.ndarray) -> Float32[np.ndarray, "n classes"]:
+        """The model's outputs on rows, in their order, in float32."""
+        if self._sequential is not None:
+            return self._sequential.outputs(vector, rows)
+        load_vector(self.model, vector)
+        found = np.zeros((len(rows), self.task.classes), np.float32)
+        with torch.no_grad():
+            for positions in self._micro_batches(rows):
+                found[positions] = self._forward(rows[positions], None)[0].cpu().numpy()
+        return found
+
+    def gradient(self, vector: Float32[np.ndarray, " d"], rows: np.ndarray) -> tuple[float, Float32[np.ndarray, " d"]]:
+        """Mean loss over the rows and its gradient at ``vector``."""
+        if self._sequential is not None:
+            return self._sequential.gradient(vector, rows)
+        load_vector(self.model, vector)
+        self.model.zero_grad()
+        total = 0.0
+        for positions in self._micro_batches(rows):
+            outputs, labels = self._forward(rows[positions], None)
+            loss = self.task.losses(outputs, labels).sum() / len(rows)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return total, gradient_of(self.model)
+
+    def plan(self) -> Mapping[str, str]:
+        """What was chosen for this machine, to be given as ``plan`` when a run is resumed."""
+        return {
+            "engine": self._engine,
+            "device": str(self._device),
+            "precision": self._precision if self._engine == "fused" else "float32",
+            "attention": self._attention,
+            "micro_batch_tokens": str(self._tokens),
+            "prefix": "kept" if self._cache is not None else "computed",
+        }
+
+    # ---- common
+
+    def _micro_batches(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Positions of rows in passes: by length, then by row, those with kept hidden states apart from the others."""
+        order = np.argsort(rows, kind="stable")
+        kept = np.zeros(len(rows), bool) if self._cache is None else self._cache.covers(rows[order])
+        return [
+            group[positions]
+            for group in (order[kept], order[~kept])
+            for positions in cut(self._lengths[rows[group]], self._tokens)
+        ]
+
+    def _forward(
+        self, rows: np.ndarray, leaves: Mapping[str, torch.Tensor] | None
+    ) -> tuple[Float32[torch.Tensor, "n classes"], torch.Tensor]:
+        batch = self.task.collate(rows)
+        inputs = {name: tensor.to(self._device) for name, tensor in batch.inputs.items()}
+        hidden = None
+        if self._cache is not None and bool(self._cache.covers(rows[:1])[0]):
+            hidden = self._cache.hidden(rows, inputs.get("attention_mask"))
+        outputs = self._call(inputs, leaves, hidden)
+        return outputs.float(), batch.labels.to(self._device)
+
+    def _call(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        leaves: Mapping[str, torch.Tensor] | None,
+        hidden: torch.Tensor | None,
+    ) -> torch.Tensor:
+        with self._parameters.use(leaves):
+            if self._bypass is None:
+                return self.task.forward(self.model, inputs)
+            with self._bypass.using(hidden):
+                return self.task.forward(self.model, inputs)
+
+
+def _distance(found: np.ndarray, expected: np.ndarray) -> float:
+    """‖found − expected‖ / ‖expected‖; NaN where a value is not finite."""
+    scale = float(np.linalg.norm(expected))
+    return float(np.linalg.norm(found - expected)) / (scale or 1.0)

@@ -1,0 +1,72 @@
+"""The precision of the frozen base: decided by a measurement on this machine, or as told."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+_GAIN = 1.3
+"""bfloat16 rounds to three digits, so it has to be this much faster to be worth it."""
+
+
+def probe(model: torch.nn.Module, device: torch.device, tokens: int) -> str:
+    """``bfloat16`` if the model's largest kind of frozen product is at least 1.3 times as fast in it, else ``float32``.
+
+    Args:
+        model: whose linear layers give the shape.
+        device: where it runs.
+        tokens: rows of the product.
+    """
+    shapes = [module.weight.shape for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    if not shapes:
+        return "float32"
+    wide, narrow = max(shapes, key=lambda shape: shape[0] * shape[1])
+    slow = _seconds(tokens, int(wide), int(narrow), torch.float32, device)
+    return "bfloat16" if slow > _GAIN * _seconds(tokens, int(wide), int(narrow), torch.bfloat16, device) else "float32"
+
+
+def _seconds(tokens: int, wide: int, narrow: int, dtype: torch.dtype, device: torch.device) -> float:
+    """The best of several timings of one product: the least disturbed by other programs."""
+    x = torch.ones(tokens, narrow, dtype=dtype, device=device)
+    w = torch.ones(wide, narrow, dtype=dtype, device=device)
+    best = float("inf")
+    for _ in range(8):
+        started = time.perf_counter()
+        torch.nn.functional.linear(x, w)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def lower_base(model: torch.nn.Module, body: str) -> None:
+    """Puts the frozen parameters into bfloat16, in place; the trainable ones and all buffers stay as they are.
+
+    Frozen modules outside the transformer layers may get float32 from a trained module, so that they cast their input.
+    """
+    for parameter in model.parameters():
+        if not parameter.requires_grad and parameter.dtype == torch.float32:
+            parameter.data = parameter.data.to(torch.bfloat16)
+    for name, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        outside = not (body and name.startswith(body + "."))
+        if outside and own and all(parameter.dtype == torch.bfloat16 for parameter in own):
+            module.register_forward_pre_hook(_cast_inputs)
+
+
+def _cast_inputs(_module: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(x.to(torch.bfloat16) if isinstance(x, torch.Tensor) and x.dtype == torch.float32 else x for x in args)
+
+
+def set_attention(model: torch.nn.Module, implementation: str) -> None:
+    """Chooses how transformers models compute attention, and that none keeps keys and values for generation."""
+    configs: dict[int, Any] = {
+        id(module.config): module.config for module in model.modules() if hasattr(module, "config")
+    }
+    for config in configs.values():
+        if getattr(config, "_attn_implementation", None) is not None and implementation != "default":
+            config._attn_implementation = implementation
+        if hasattr(config, "use_cache"):
+            config.use_cache = False

@@ -1,0 +1,111 @@
+"""Trainable modules that use one set of parameters for each row of a batch, so that clients mix freely in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.func import functional_call, vmap
+
+from qfedfm.clients.trace import Trace, UnfusableError
+
+
+class RowParameters:
+    """What the stacked modules read in a pass: a tensor [rows, *shape] by parameter, or None for the plain ones."""
+
+    def __init__(self) -> None:
+        self.tensors: Mapping[str, torch.Tensor] | None = None
+
+    @contextmanager
+    def use(self, tensors: Mapping[str, torch.Tensor] | None) -> Iterator[None]:
+        """Inside, the modules use these."""
+        before, self.tensors = self.tensors, tensors
+        try:
+            yield
+        finally:
+            self.tensors = before
+
+
+def stack_modules(model: torch.nn.Module, found: Trace) -> RowParameters:
+    """Replaces the forward of every owner of trainable parameters, in place, by one that takes them per row.
+
+    Where all of an owner's parameters are trainable its input is cast to their precision, and inside the transformer
+    layers its output is cast back, because the frozen modules around it may be in bfloat16.
+    """
+    current = RowParameters()
+    modules = dict(model.named_modules())
+    for owner, names in found.owners.items():
+        module = modules[owner]
+        single = _linear if type(module) is torch.nn.Linear and "weight" in names else _mapped
+        forward = single(module, names, current)
+        if all(parameter.requires_grad for parameter in module.parameters()):
+            inside = bool(found.body) and owner.startswith(found.body + ".")
+            forward = _casting(forward, next(module.parameters()).dtype, inside)
+        module.forward = forward
+    return current
+
+
+Forward = Callable[..., Any]
+
+
+def _casting(forward: Forward, dtype: torch.dtype, back: bool) -> Forward:
+    def cast(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        y = forward(x if x.dtype == dtype else x.to(dtype), *args, **kwargs)
+        return y.to(x.dtype) if back and y.dtype != x.dtype else y
+
+    return cast
+
+
+def _linear(module: torch.nn.Module, names: Mapping[str, str], current: RowParameters) -> Forward:
+    """y[r] = x[r] W[r]ᵀ + b[r], one batched product."""
+    plain = module.forward
+    weight, bias = names["weight"], names.get("bias")
+    frozen: Any = module.bias
+
+    def forward(x: torch.Tensor) -> Any:
+        if current.tensors is None:
+            return plain(x)
+        w = current.tensors[weight]
+        flat = x.reshape(w.shape[0], -1, x.shape[-1])
+        transposed = w.transpose(1, 2)
+        if bias is not None:
+            y = torch.baddbmm(current.tensors[bias].unsqueeze(1), flat, transposed)
+        else:
+            y = torch.bmm(flat, transposed)
+            if frozen is not None:
+                y = y + frozen
+        return y.view(*x.shape[:-1], w.shape[1])
+
+    return forward
+
+
+def _mapped(module: torch.nn.Module, names: Mapping[str, str], current: RowParameters) -> Forward:
+    """Any other module: ``vmap`` over rows of the module as a function of its parameters."""
+    plain = module.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        tensors = current.tensors
+        if tensors is None:
+            return plain(*args, **kwargs)
+        gathered = {local: tensors[full] for local, full in names.items()}
+        rows = len(next(iter(gathered.values())))
+        values = [*args, *kwargs.values()]
+        along = [
+            0 if isinstance(value, torch.Tensor) and value.dim() and len(value) == rows else None for value in values
+        ]
+        # Modules expect a batch axis, so that each row is a batch of one.
+        values = [value if axis is None else value.unsqueeze(1) for value, axis in zip(values, along, strict=True)]
+
+        def one(parameters: dict[str, torch.Tensor], *row: Any) -> Any:
+            positional, named = row[: len(args)], dict(zip(kwargs, row[len(args) :], strict=True))
+            return functional_call(module, parameters, positional, named)
+
+        with current.use(None):
+            output = vmap(one, in_dims=(0, *along))(gathered, *values)
+        if not isinstance(output, torch.Tensor):
+            raise UnfusableError(f"{type(module).__name__} returns {type(output).__name__} instead of one tensor")
+        return output.squeeze(1)
+
+    return forward
