@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
+from pydantic import ConfigDict, Field
 
 from qfedfm.core.cohort import EMPTY, ClientId, State
 from qfedfm.core.layout import Layout
@@ -29,12 +30,14 @@ class LocalOptimizer:
         clipping_norm: the gradient of a client is scaled to at most this L2 norm; None leaves it.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     name: Literal["sgd", "adamw"] = "adamw"
-    momentum: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    clipping_norm: float | None = None
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clipping_norm: Annotated[float, Field(gt=0)] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Trained:
     state: State
 
 
+@runtime_checkable
 class ClientEngine(Protocol):
     """Trains clients and evaluates models; the fused and the sequential one agree within float tolerance."""
 

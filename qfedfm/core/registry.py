@@ -13,6 +13,7 @@ import pydantic
 
 from qfedfm.core.errors import ConfigError, nearest
 from qfedfm.core.parts import Part
+from qfedfm.core.validation import explain
 
 P = TypeVar("P", bound=type[Part])
 
@@ -116,9 +117,7 @@ def build(kind: str, config: str | Mapping[str, Any]) -> Any:
     try:
         return pydantic.TypeAdapter(cls).validate_python(options)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise ConfigError(f"{kind} {name!r}: {where} = {first['input']!r}", first["msg"]) from None
+        raise explain(error, cls, f"{kind} {name!r}:") from None
 
 
 def describe(built: Part) -> dict[str, Any]:

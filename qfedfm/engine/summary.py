@@ -248,7 +248,14 @@ def _judgement(line: Mapping[str, Any]) -> str:
 
 def _evidence(line: Mapping[str, Any]) -> list[str]:
     twin, best = line["vs_twin"], line["vs_best_classical"]
-    found = [twin["sentence"], f"{twin['twin']} is the strongest by {twin['strongest_by']}."] if twin else []
+    found = (
+        [
+            twin["sentence"],
+            f"Of the twins of {line['method']}, {twin['twin']} is the strongest by {twin['strongest_by']}.",
+        ]
+        if twin
+        else []
+    )
     if best and not (twin and best["other"] == twin["twin"]):
         found.append(best["sentence"])
     return found + [control["sentence"] for control in line["vs_controls"]]

@@ -1,0 +1,132 @@
+"""One method of a comparison, built: local training, aggregator, server optimiser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from qfedfm.clients.jobs import LocalOptimizer
+from qfedfm.clients.method import LocalMethod
+from qfedfm.core.errors import ConfigError
+from qfedfm.core.parts import Reduce, ServerOptimizer
+from qfedfm.core.registry import Entry, build, entries, find
+from qfedfm.core.stack import Stack, stack
+from qfedfm.core.validation import explain
+from qfedfm.engine.schedule import Schedule
+
+PartConfig = str | dict[str, Any]
+
+
+class Training(BaseModel):
+    """Local training of a client in a round.
+
+    Args:
+        optimizer: how a client steps.
+        rate: learning rate η.
+        schedule: of η over all local steps of the run.
+        steps: local steps a round; or
+        epochs: passes over the client's rows a round.
+        batch_size: rows a step.
+        keep_state: whether a client keeps its optimiser's state from round to round.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    optimizer: LocalOptimizer = LocalOptimizer()
+    rate: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Schedule = "constant"
+    steps: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    keep_state: bool = False
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Training:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("both steps and epochs are given; expected one of them")
+        return self
+
+    def steps_for(self, rows: int) -> int:
+        """Local steps of a client that holds this many rows; without ``steps`` and ``epochs``, one epoch."""
+        return self.steps or (self.epochs or 1) * math.ceil(rows / self.batch_size)
+
+
+class Method(BaseModel):
+    """One line of a comparison.
+
+    Args:
+        reduce: the reduce, by name or as a table of its name and options.
+        layers: vector layers, a codec, cohort layers, in the order of an update's path.
+        server: the server optimiser.
+        local: the local method.
+        training: settings that differ from the experiment's ``[training]`` for this method only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reduce: PartConfig = "mean"
+    layers: tuple[PartConfig, ...] = ()
+    server: PartConfig = "sgd"
+    local: PartConfig = "fedavg"
+    training: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A method with its parts built and its training settled."""
+
+    name: str
+    aggregator: Stack
+    server: ServerOptimizer
+    local: LocalMethod
+    training: Training
+
+    @property
+    def entry(self) -> Entry:
+        """What the register says about the reduce."""
+        return find(Reduce.kind, self.aggregator.reduce.name)
+
+
+_LAYER_KINDS = ("vector layer", "codec", "cohort layer")
+
+
+def build_arm(name: str, method: Method, training: Training) -> Arm:
+    """Builds a method.
+
+    Raises:
+        ConfigError: a part or an option is unknown or out of range.
+        StackError: the parts do not fit together.
+    """
+    try:
+        merged = Training.model_validate(_merge(training.model_dump(exclude_none=True), method.training))
+    except ValidationError as error:
+        raise explain(error, Training, f"compare.{name}.training") from None
+    layers = [build(_layer_kind(config), config) for config in method.layers]
+    aggregator = stack(*layers, reduce=build("reduce", method.reduce))
+    server = build("server optimiser", method.server)
+    return Arm(name, aggregator, server, build("local method", method.local), merged)
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        known = merged.get(key)
+        merged[key] = _merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    if "steps" in changes:
+        merged.pop("epochs", None)
+    if "epochs" in changes:
+        merged.pop("steps", None)
+    return merged
+
+
+def _layer_kind(config: PartConfig) -> str:
+    name = config if isinstance(config, str) else config.get("name", "")
+    kinds = [entry.kind for entry in entries() if entry.name == name and entry.kind in _LAYER_KINDS]
+    if not kinds:
+        known = [entry.name for entry in entries() if entry.kind in _LAYER_KINDS]
+        raise ConfigError(f"unknown layer {name!r}", f"one of {', '.join(sorted(known))}")
+    return kinds[0]

@@ -1,0 +1,272 @@
+"""The experiment: a frozen, validated configuration that yields the same numbers from the same seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from qfedfm.core.errors import ConfigError
+from qfedfm.core.validation import explain
+from qfedfm.engine.arm import Arm, Method, PartConfig, Training, build_arm
+from qfedfm.core.progress import Watch, silent
+from qfedfm.incentives.participation import Participation
+from qfedfm.tasks.text import TextClassification
+
+if TYPE_CHECKING:
+    from qfedfm.engine.result import Result
+    from qfedfm.engine.run import Round
+    from qfedfm.tasks.protocol import Task
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CustomTask(_Model):
+    """A task of your own: ``factory`` names a callable ``module:name`` that is given ``options`` and returns a `Task`."""
+
+    kind: Literal["python"]
+    factory: str
+    options: dict[str, Any] = {}
+
+
+def _kind(task: Any) -> str:
+    given = task.get("kind", "text-classification") if isinstance(task, Mapping) else getattr(task, "kind", "")
+    return str(given)
+
+
+class Hostile(_Model):
+    """Hostile clients.
+
+    Args:
+        clients: how many (drawn anew for each seed), or which client ids.
+        attack: what they do, by name or as a table of its name and options.
+    """
+
+    clients: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...]
+    attack: PartConfig = "sign-flip"
+
+
+class Engine(_Model):
+    """How clients are trained on this machine.
+
+    Args:
+        mode: all clients of a round in one pass, or one after the other (the reference).
+        device: ``cpu``, ``cuda`` …; ``auto`` takes CUDA where there is one.
+        precision: of the frozen base; ``auto`` measures whether bfloat16 pays.
+    """
+
+    mode: Literal["fused", "sequential"] = "fused"
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class Tune(_Model):
+    """The choice of settings, with the same budget for every method.
+
+    Every method is run with every combination of ``grid`` and of its own table in ``own``; the combination with the
+    highest mean accuracy on the task's tuning rows (not seen by clients, reduces or the test) is taken. All methods must
+    come to the same number of combinations.
+
+    Args:
+        grid: dotted settings and their candidates, such as ``"training.rate" = [1e-3, 3e-3]`` or ``"server.lr" = […]``.
+        own: further settings for single methods.
+        seeds: seeds of the trials; none of them may be a seed of the experiment.
+        rounds: rounds of a trial; None for as many as the experiment has.
+    """
+
+    grid: dict[str, tuple[Any, ...]] = {}
+    own: dict[str, dict[str, tuple[Any, ...]]] = {}
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (1000,)
+    rounds: Annotated[int, Field(ge=1)] | None = None
+
+
+class Experiment(_Model):
+    """One experiment: a task, a way of training, and one method or a comparison of several, over seeds.
+
+    Args:
+        name: what the run's folder is called.
+        seeds: each gives its own split, first adapter, data order and hostile clients, the same for all methods.
+        total_rounds: rounds of federated training; ``rounds`` in TOML and as an argument.
+        task: model and data.
+        training: local training.
+        participation: who takes part in a round.
+        hostile: hostile clients, or None.
+        method: the method of an experiment without a comparison.
+        compare: methods by name; runs all of them on all seeds.
+        tune: the choice of settings before the comparison, or None.
+        engine: device and precision.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "experiment"
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
+    total_rounds: Annotated[int, Field(ge=1, alias="rounds")] = 4
+    task: Annotated[
+        Annotated[TextClassification, Tag("text-classification")] | Annotated[CustomTask, Tag("python")],
+        Discriminator(_kind),
+    ] = TextClassification()
+    training: Training = Training()
+    participation: Participation = Participation()
+    hostile: Hostile | None = None
+    method: Method = Method()
+    compare: dict[str, Method] = {}
+    tune: Tune | None = None
+    engine: Engine = Engine()
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("different seeds")
+        return seeds
+
+    @field_validator("compare")
+    @classmethod
+    def _names(cls, methods: dict[str, Method]) -> dict[str, Method]:
+        for name in methods:
+            if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or name.startswith("."):
+                raise ValueError(f"method names of letters, digits, '-', '_' and '.', not {name!r}")
+        return methods
+
+    @model_validator(mode="after")
+    def _apart(self) -> Experiment:
+        if self.tune is not None:
+            both = set(self.seeds) & set(self.tune.seeds)
+            if both:
+                raise ValueError(f"tune.seeds apart from seeds, not {min(both)} in both")
+            unknown = set(self.tune.own) - set(self.methods)
+            if unknown:
+                raise ValueError(f"tune.own for methods of the comparison, not {min(unknown)!r}")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> Experiment:
+        """Reads a TOML file.
+
+        Args:
+            path: the file.
+            changes: dotted keys and values that replace those of the file, as ``--set`` does.
+
+        Raises:
+            ConfigError: no such file, no valid TOML, an unknown key (the nearest is named), a wrong type or range.
+        """
+        path = Path(path)
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read ({error})", "an experiment file", "check the path") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}") from None
+        settings.setdefault("name", path.stem)
+        for key, value in (changes or {}).items():
+            _put(settings, key, value)
+        return cls.of(settings)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Experiment:
+        """An experiment from nested settings, with one-line errors; see `load`."""
+        try:
+            experiment = cls.model_validate(settings)
+        except pydantic.ValidationError as error:
+            raise explain(error, cls, hide=("text-classification", "python")) from None
+        for name in experiment.methods:
+            experiment.arm(name)
+        return experiment
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """The methods by name; without a comparison the one method, called after its reduce."""
+        if self.compare:
+            return dict(self.compare)
+        reduce = self.method.reduce
+        return {reduce if isinstance(reduce, str) else str(reduce.get("name")): self.method}
+
+    def arm(self, name: str, settings: Mapping[str, Any] | None = None) -> Arm:
+        """A method with its parts built, with dotted ``settings`` (of a tuning grid) in place."""
+        tree = {"training": {}, **self.methods[name].model_dump()}
+        for key, value in (settings or {}).items():
+            part, _, option = key.partition(".")
+            if part not in ("reduce", "server", "local", "training") or not option:
+                raise ConfigError(f"tuning key {key!r}", "reduce.…, server.…, local.… or training.…")
+            if isinstance(tree[part], str):
+                tree[part] = {"name": tree[part]}
+            _put(tree[part], option, value)
+        return build_arm(name, Method.model_validate(tree), self.training)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The whole configuration, defaults included, as JSON values; `of` reads it back."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that stand for the whole configuration."""
+        text = json.dumps(self.settings, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def build_task(self) -> Task:
+        """The task, ready to use.
+
+        Raises:
+            ConfigError: the factory of a custom task cannot be imported or returns something else.
+        """
+        return self.task if isinstance(self.task, TextClassification) else _custom(self.task)
+
+    def run(
+        self, out: str | Path | None = None, *, resume: bool = False, task: Task | None = None, watch: Watch = silent
+    ) -> Result:
+        """Runs all methods and seeds and writes the results into ``out`` (default ``runs/<name>``).
+
+        Args:
+            out: the folder.
+            resume: go on where an interrupted run of the same experiment stopped.
+            task: used instead of the one in the configuration.
+            watch: called with an `Event` after each round.
+
+        Raises:
+            CheckpointError: the folder holds results and ``resume`` is false, or they are of another experiment.
+        """
+        from qfedfm.engine.run import run
+
+        return run(self, Path(out) if out else Path("runs") / self.name, resume=resume, task=task, watch=watch)
+
+    def rounds(self, method: str | None = None, seed: int | None = None, task: Task | None = None) -> Iterator[Round]:
+        """One method on one seed, a round at a time, in memory: for notebooks. The first is round 0, before training."""
+        from qfedfm.engine.run import play
+
+        return play(self, method or next(iter(self.methods)), self.seeds[0] if seed is None else seed, task)
+
+
+def _custom(config: CustomTask) -> Task:
+    import importlib
+
+    from qfedfm.tasks.protocol import Task
+
+    module, _, name = config.factory.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"task factory {config.factory!r}: {error}", "module:name of a callable") from None
+    task = factory(**config.options)
+    if not isinstance(task, Task):
+        raise ConfigError(f"task factory {config.factory!r} returned {type(task).__name__}", "a qfedfm Task")
+    return task
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for step in path:
+        below = tree.setdefault(step, {})
+        if isinstance(below, str):
+            below = tree[step] = {"name": below}
+        if not isinstance(below, dict):
+            raise ConfigError(f"key {key!r} goes through {step!r}, which is {below!r}", "a table")
+        tree = below
+    tree[last] = value

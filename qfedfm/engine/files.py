@@ -1,0 +1,59 @@
+"""Files that are whole or absent: written beside their place, synchronised, and moved there in one step."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces ``path`` by ``content`` so that a crash at any moment leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.partial")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    _synchronise(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_bytes` of a JSON document; numbers that are not finite become null."""
+    write_bytes(path, (json.dumps(finite(value), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Replaces the folder ``path`` by one that ``fill`` has written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    fill(beside)
+    shutil.rmtree(path, ignore_errors=True)
+    beside.replace(path)
+    _synchronise(path.parent)
+
+
+def finite(value: Any) -> Any:
+    """The value with NaN and infinities, which JSON does not have, as None."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def _synchronise(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

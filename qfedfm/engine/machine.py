@@ -1,0 +1,41 @@
+"""The client engine that an experiment asks for, on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qfedfm.clients.jobs import ClientEngine
+from qfedfm.clients.sequential import SequentialEngine
+from qfedfm.core.errors import ConfigError
+from qfedfm.core.key import Key
+from qfedfm.engine.experiment import Engine
+from qfedfm.tasks.protocol import Task
+
+
+def client_engine(config: Engine, task: Task, plan: Mapping[str, str] | None = None) -> ClientEngine:
+    """Builds the engine.
+
+    Args:
+        config: the experiment's ``[engine]`` table.
+        task: what is trained.
+        plan: the choices of an earlier session of the same run, repeated without measuring again.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    import torch
+
+    device = config.device
+    if device == "auto":
+        device = plan["device"] if plan else ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        given = f"engine.device = {device!r} ({str(error).splitlines()[0]})"
+        raise ConfigError(given, "a device that `qfedfm doctor` lists") from None
+    key = Key.of(0).fold("base")
+    if config.mode == "sequential":
+        return SequentialEngine(task, key, device)
+    from qfedfm.clients.fused import FusedEngine
+
+    return FusedEngine(task, key, device=device, precision=config.precision, plan=plan)

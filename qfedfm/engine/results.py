@@ -1,0 +1,92 @@
+"""From the states of all runs to ``results.json``: a pure function of what the checkpoints hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qfedfm.core.registry import Entry
+from qfedfm.engine.arm import Arm
+from qfedfm.engine.rounds import Setting
+from qfedfm.engine.state import RunState
+from qfedfm.engine.summary import conclude, declared, summarise
+
+SCHEMA = 1
+_FINAL = ("accuracy", "loss", "macro_f1", "worst_client", "spread")
+
+
+def run_line(setting: Setting, seed: int, state: RunState, arms: Mapping[str, Arm], adapter: str | None) -> dict[str, Any]:
+    """One entry of ``runs``: sums over the rounds of a finished run."""
+    entry, history = setting.arm.entry, state.history
+    twins = [name for reduce in entry.twins for name, arm in arms.items() if arm.aggregator.reduce.name == reduce]
+    return {
+        "method": setting.arm.name,
+        "seed": seed,
+        "quantum": entry.quantum,
+        "twin": twins[0] if twins else None,
+        "twins": twins,
+        "control_of": _control_of(entry, arms),
+        "final": {name: history[-1][name] for name in _FINAL if name in history[-1]},
+        **{name: sum(record[name] for record in history) for name in _SUMS},
+        **{name: int(sum(record["diagnostics"].get(name, 0) for record in history)) for name in ("shots", "circuits")},
+        "trainable_parameters": setting.bound.layout.size,
+        "reduce_parameters": int(history[-1]["diagnostics"].get("parameters", 0)),
+        "sees_validation": setting.bound.stack.reduce.needs_objective,
+        "refused": sum(len(record["refused"]) for record in history),
+        "hostile": sorted(setting.hostile),
+        "adapter": adapter,
+    }
+
+
+_SUMS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds")
+
+
+def _control_of(entry: Entry, arms: Mapping[str, Arm]) -> str | None:
+    return next((name for name, arm in arms.items() if arm.aggregator.reduce.name == entry.control_of), None)
+
+
+def assemble(
+    experiment: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    runs: list[dict[str, Any]],
+    clients: Mapping[str, Any],
+    tuning: Mapping[str, Any] | None,
+    complete: bool,
+) -> dict[str, Any]:
+    """The whole document.
+
+    Args:
+        experiment: `Experiment.settings`.
+        environment: versions, machine, commit, configuration hash.
+        runs: entries by `run_line`.
+        clients: id → name and numbers of rows, of the first seed.
+        tuning: what `tune` found, or None.
+        complete: whether all runs are there.
+    """
+    twins, controls = declared(runs)
+    summary = summarise(runs, twins, controls, tuning)
+    return {
+        "schema": SCHEMA,
+        "complete": complete,
+        "experiment": experiment,
+        "environment": environment,
+        "clients": clients,
+        "runs": runs,
+        "summary": summary,
+        "tuning": tuning,
+        "conclusion": conclude(summary, runs),
+    }
+
+
+def client_lines(setting: Setting) -> dict[str, Any]:
+    """Who the clients are, by id."""
+    split = setting.split
+    return {
+        str(client): {
+            "name": split.names[client],
+            "train_rows": len(split.train[client]),
+            "test_rows": len(split.test[client]),
+            "hostile": client in setting.hostile,
+        }
+        for client in split.clients
+    }

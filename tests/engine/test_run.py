@@ -1,0 +1,151 @@
+"""A whole run: the files it leaves, and going on after an interruption to the same bytes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from qfedfm.core.errors import CheckpointError, ConfigError
+from qfedfm.engine import rounds, run
+from qfedfm.engine.experiment import Experiment
+from qfedfm.engine.folder import Folder
+from tests.engine.tiny import SETTINGS
+
+COMPARISON = {
+    **SETTINGS,
+    "seeds": [1, 2],
+    "rounds": 2,
+    "hostile": {"clients": 1},
+    "compare": {
+        "mean": {"reduce": "mean"},
+        "born": {"reduce": {"name": "born", "steps": 5}},
+        "twin": {"reduce": {"name": "amplitudes", "steps": 5}},
+    },
+}
+_TIMES = ("server_seconds", "train_seconds")
+
+
+def without_times(value):
+    if isinstance(value, dict):
+        return {name: without_times(item) for name, item in value.items() if name not in (*_TIMES, "environment")}
+    return [without_times(item) for item in value] if isinstance(value, list) else value
+
+
+def contents(folder):
+    """Everything that two runs must share: results, history and every checkpoint's state."""
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    results = json.loads((folder / "results.json").read_text())
+    digest = results["environment"]["config_hash"]
+    found = {"results": without_times(results), "history": without_times(history)}
+    for line in results["runs"]:
+        state = Folder(folder, digest).load(line["method"], line["seed"])
+        found[line["method"], line["seed"]] = (state.model.tobytes(), state.round)
+    return found
+
+
+def test_the_files_of_a_run(tmp_path):
+    result = Experiment.of(COMPARISON).run(tmp_path / "out")
+    results = result.results
+    assert results["schema"] == 1
+    assert results["complete"] is True
+    assert [(line["seed"], line["method"]) for line in results["runs"]] == [
+        (seed, method) for seed in (1, 2) for method in ("mean", "born", "twin")
+    ]
+    for line in results["runs"]:
+        needed = {"method", "seed", "quantum", "twin", "final", "uplink_bytes", "downlink_bytes", "server_seconds",
+                  "train_seconds", "shots", "circuits"}  # fmt: skip
+        assert needed <= set(line)
+        assert {"accuracy", "loss"} <= set(line["final"])
+        records = [r for r in result.history if (r["method"], r["seed"]) == (line["method"], line["seed"])]
+        assert [record["round"] for record in records] == [0, 1, 2]
+        assert line["final"]["accuracy"] == records[-1]["accuracy"]
+        assert line["uplink_bytes"] == sum(record["uplink_bytes"] for record in records)
+    born = next(line for line in results["runs"] if line["method"] == "born")
+    assert (born["quantum"], born["twin"], born["sees_validation"]) == (True, "twin", True)
+    assert born["circuits"] > 0
+    summary = {line["method"]: line for line in results["summary"]}
+    assert summary["born"]["vs_twin"]["twin"] == "twin"
+    assert summary["mean"]["vs_twin"] is None
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+    assert len(result.frame()) == 6
+    first = {r["method"]: r for r in result.history if r["round"] == 0 and r["seed"] == 1}
+    assert first["mean"]["accuracy"] == first["born"]["accuracy"]
+
+
+def test_nothing_is_overwritten(tmp_path):
+    experiment = Experiment.of(SETTINGS)
+    experiment.run(tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match="--resume"):
+        experiment.run(tmp_path / "out")
+    with pytest.raises(CheckpointError, match="holds a run of configuration"):
+        Experiment.of({**SETTINGS, "rounds": 5}).run(tmp_path / "out", resume=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match="not of a run"):
+        experiment.run(other)
+    (tmp_path / "out" / "run.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        experiment.run(tmp_path / "out", resume=True)
+
+
+@pytest.mark.parametrize("after", [1, 3, 6])
+def test_interrupted_and_resumed_is_the_same_to_the_last_bit(tmp_path, monkeypatch, after):
+    experiment = Experiment.of(COMPARISON)
+    experiment.run(tmp_path / "whole")
+    played = []
+
+    def interrupted(setting, state):
+        if len(played) == after:
+            raise KeyboardInterrupt
+        played.append(state.round)
+        return rounds.next_round(setting, state)
+
+    monkeypatch.setattr(run, "next_round", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(tmp_path / "parts")
+    monkeypatch.undo()
+    with (tmp_path / "parts" / "history.jsonl").open("a") as file:
+        file.write('{"torn": ')
+    experiment.run(tmp_path / "parts", resume=True)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_tuning_is_published_and_resumed(tmp_path, monkeypatch):
+    tune = {"grid": {"training.rate": [1e-4, 0.2]}, "seeds": [50], "rounds": 2}
+    experiment = Experiment.of({**SETTINGS, "tune": tune})
+    whole = experiment.run(tmp_path / "whole").results["tuning"]
+    assert [trial["settings"] for trial in whole["trials"]] == [{"training.rate": 1e-4}, {"training.rate": 0.2}]
+    assert whole["chosen"] == {"mean": {"training.rate": 0.2}}
+    calls = []
+
+    def interrupted(setting, state):
+        calls.append(setting.arm.training.rate)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return rounds.next_round(setting, state)
+
+    monkeypatch.setattr(run, "next_round", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(tmp_path / "parts")
+    monkeypatch.undo()
+    experiment.run(tmp_path / "parts", resume=True)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_budgets_are_equal():
+    tune = {"grid": {"training.rate": [0.1]}, "own": {"mean": {"server.lr": [0.5, 1.0]}}}
+    experiment = Experiment.of({**COMPARISON, "tune": tune})
+    with pytest.raises(ConfigError, match=r"2 for mean, 1 for born.*same number"):
+        experiment.run("never")
+
+
+def test_round_by_round_in_memory():
+    experiment = Experiment.of(COMPARISON)
+    played = list(experiment.rounds("born", 2))
+    assert [one.number for one in played] == [0, 1, 2]
+    assert played[-1].model.dtype == np.float32
+    with pytest.raises(ConfigError, match="method 'krum'"):
+        next(experiment.rounds("krum"))
