@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ class Outcome:
     shots: int
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Runs a circuit with each line of parameters and measures all qubits in the computational basis."""
 

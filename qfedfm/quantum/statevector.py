@@ -172,20 +172,19 @@ class _Compiler:
         return len(self.forms) - 1
 
     def _local(self, qubit: int, form: tuple[np.ndarray, float], cosine: np.ndarray, sine: np.ndarray) -> None:
-        if not (self.operations and isinstance(self.operations[-1], _Local)):
-            self.operations.append(_Local())
-        last = self.operations[-1]
-        if isinstance(last, _Local):
-            last.gates.setdefault(qubit, []).append(self._form(form, cosine, sine))
+        last = self.operations[-1] if self.operations else None
+        if not isinstance(last, _Local):
+            last = _Local()
+            self.operations.append(last)
+        last.gates.setdefault(qubit, []).append(self._form(form, cosine, sine))
 
     def _monomial(self, name: str, matrix: np.ndarray, qubits: list[int]) -> None:
         source, phase = _embed(name, matrix, qubits, self.qubits)
-        if self.operations and isinstance(self.operations[-1], _Monomial):
-            before = self.operations.pop()
-            if isinstance(before, _Monomial):
-                earlier = np.ones(2**self.qubits) if before.phase is None else before.phase.numpy()
-                phase = phase * earlier[source]
-                source = before.source.numpy()[source]
+        last = self.operations[-1] if self.operations else None
+        if isinstance(last, _Monomial):
+            self.operations.pop()
+            phase = phase if last.phase is None else phase * last.phase.numpy()[source]
+            source = last.source.numpy()[source]
         factor = None if np.all(phase == 1) else torch.from_numpy(phase)
         self.operations.append(_Monomial(torch.from_numpy(source), factor))
 
@@ -193,7 +192,12 @@ class _Compiler:
         index = self._form(linear_form(expression, self.order), np.eye(2, dtype=complex), np.zeros((2, 2), complex))
         states = np.arange(2**self.qubits)
         signs = 1.0 - 2.0 * (((states >> qubits[0]) ^ (states >> qubits[1])) & 1)
-        self.operations.append(_ZZ([index], torch.from_numpy(signs[None])))
+        which, rows = [index], torch.from_numpy(signs[None])
+        last = self.operations[-1] if self.operations else None
+        if isinstance(last, _ZZ):
+            self.operations.pop()
+            which, rows = [*last.which, index], torch.cat((last.signs, rows))
+        self.operations.append(_ZZ(which, rows))
 
     def program(self) -> Program:
         gates = len(self.forms)

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
-from qfedfm.quantum.ansatz import ENTANGLERS, Entangler, born_circuit, qubits_for, uniform_start
+from qfedfm.quantum.ansatz import Entangler, born_circuit, qubits_for, uniform_start
 from qfedfm.reduces.variational import LearnedWeights, Point, Pullback
 
 if TYPE_CHECKING:
@@ -104,11 +104,6 @@ class Born(BornWeights):
     """
 
     entangler: Entangler = "ring-cnot"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.entangler not in ENTANGLERS:
-            raise ConfigError(f"entangler {self.entangler!r}", f"one of {', '.join(ENTANGLERS)}")
 
     def wiring(self) -> Entangler:
         return self.entangler
