@@ -15,8 +15,7 @@ from qfedfm.core.distances import gram, ranking, squared_distances
 from qfedfm.core.parts import Law, Reduce, ServerAt
 from qfedfm.core.registry import part
 from qfedfm.reduces._columns import combine
-
-_MOST_ITERATIONS = 10_000
+from qfedfm.reduces._weiszfeld import geometric_median
 
 
 @part("geometric-median", paper="Pillutla et al., IEEE TSP 2022, arXiv 1912.13445")
@@ -33,7 +32,8 @@ class GeometricMedian(Reduce):
     minimum. Where half of the weight sits on one point that point is the result.
 
     ``row_weights`` are βᵢ / Σ β; the diagnostics ``weiszfeld_iterations`` and ``weiszfeld_residual`` (the last
-    gradient norm) say how it went. After 10,000 iterations it stops with the residual that it has reached.
+    gradient norm) say how it went. Where Weiszfeld's iteration is slow, Newton steps on the same objective help; after
+    2,000 iterations it stops with the residual that it has reached.
 
     Args:
         smoothing: μ / s.
@@ -60,7 +60,7 @@ class GeometricMedian(Reduce):
         start, spread, weights = _start(np.sqrt(squared_distances(G)), shares, cohort.clients)
         if spread == 0:
             return Reduced(cohort.X[start].copy(), row_weights=np.eye(cohort.n)[start]), state
-        weights, iterations, residual = _weiszfeld(
+        weights, iterations, residual = geometric_median(
             _centred(G, start), shares, weights, self.smoothing * spread, self.tolerance
         )
         diagnostics = {"weiszfeld_iterations": float(iterations), "weiszfeld_residual": residual}
@@ -82,25 +82,3 @@ def _start(
 def _centred(G: Float64[np.ndarray, "n n"], row: int) -> Float64[np.ndarray, "n n"]:
     """The Gram matrix with one update as the origin: beside it a huge update's distance does not drown the others."""
     return np.asarray(G - G[:, row, None] - G[row] + G[row, row])
-
-
-def _weiszfeld(
-    G: Float64[np.ndarray, "n n"],
-    shares: Float64[np.ndarray, " n"],
-    weights: Float64[np.ndarray, " n"],
-    smoothing: float,
-    tolerance: float,
-) -> tuple[Float64[np.ndarray, " n"], int, float]:
-    """Weights of the smoothed geometric median, the iterations, and the last norm of the gradient."""
-    norms, residual = np.diagonal(G), np.inf
-    for iteration in range(_MOST_ITERATIONS):
-        products = G @ weights
-        squares = norms - 2 * products + weights @ products
-        pulls = shares / np.sqrt(np.maximum(squares, 0) + smoothing**2)
-        total = pulls.sum()
-        gradient = total * weights - pulls
-        residual = float(np.sqrt(max(gradient @ (G @ gradient), 0.0)))
-        if residual <= tolerance:
-            return weights, iteration, residual
-        weights = pulls / total
-    return weights, _MOST_ITERATIONS, residual

@@ -101,6 +101,23 @@ def test_converges_with_as_many_huge_updates_as_it_can_stand(n: int) -> None:
     assert np.abs(result.vector).max() < 1.0
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_converges_on_degenerate_updates(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(2, 30)), int(rng.integers(1, 5))
+    X = rng.standard_normal((n, d))
+    X = [
+        np.outer(X[:, 0], rng.standard_normal(d)),
+        rng.integers(-2, 3, (n, d)),
+        X * 10.0 ** rng.integers(-30, 30, (n, 1)),
+        np.vstack([X[:1], X[:1] + 1e-4 * X[1:]]),
+        X * rng.standard_cauchy((n, 1)) ** 3,
+    ][seed % 5]
+    result = reduced(qf.reduces.GeometricMedian(), cohort_of(X, rng.integers(1, 100, n)))
+    assert result.diagnostics.get("weiszfeld_residual", 0.0) <= 1e-6
+    assert (result.row_weights >= 0).all()
+
+
 def test_reports_the_weights_that_make_the_vector() -> None:
     X = normal(12, 200)
     X[0] *= 100
