@@ -92,6 +92,8 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
+            # peft's ln_tuning says this of every LayerNorm that it supports
+            warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)
             yield
     finally:
         logging.set_verbosity(verbosity)
@@ -101,9 +103,11 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _found(name: str) -> Iterator[None]:
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         detail = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"model {name!r} cannot be loaded ({detail})",
@@ -141,6 +145,8 @@ def load_classifier(name: str, classes: int) -> tuple[PreTrainedModel, frozenset
         model, info = AutoModelForSequenceClassification.from_pretrained(
             path, num_labels=classes, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
         )
+    # the folder of a packaged model is this machine's; saved adapters and model cards name the base by this
+    model.name_or_path = model.config._name_or_path = public_name(name)
     # transformers lists a head of another size as (name, found shape, wanted shape)
     mismatched = {entry if isinstance(entry, str) else entry[0] for entry in info["mismatched_keys"]}
     return model.eval(), frozenset(info["missing_keys"] | mismatched)

@@ -73,7 +73,8 @@ def configuration(adapter: Adapter, base: PreTrainedModel, head: tuple[str, ...]
     try:
         return kinds[adapter.kind](**options)
     except (TypeError, ValueError, ImportError) as error:
-        raise ConfigError(f"adapter {adapter.kind!r} with options {adapter.options}", str(error)) from None
+        given = f"adapter {adapter.kind!r} with options {adapter.options}: {error}"
+        raise ConfigError(given, "options that peft accepts") from None
 
 
 def _layers(adapter: Adapter, cls: type, base: PreTrainedModel) -> dict[str, Any]:
@@ -112,7 +113,9 @@ def attach(base: PreTrainedModel, adapter: Adapter, key: Key, untrained: frozens
         try:
             model = peft.get_peft_model(base, config)
         except (ValueError, TypeError, ImportError, RuntimeError) as error:
-            raise ConfigError(f"adapter {adapter.kind!r} does not fit the model", str(error).splitlines()[0]) from None
+            reason = str(error).partition(". ")[0].splitlines()[0]
+            remedy = "name modules of this model in options.target_modules"
+            raise ConfigError(f"adapter {adapter.kind!r} does not fit the model: {reason}", "", remedy) from None
         torch.manual_seed(key.fold("head").integer())
         _draw_head(model, untrained)
     if _checksums(model.get_base_model(), set(frozen)) != frozen:

@@ -34,7 +34,7 @@ def normal_form(text: str) -> str:
         >>> normal_form(":-)")
         ':-)'
     """
-    lower = html.unescape(text).lower()
+    lower = unicodedata.normalize("NFKC", html.unescape(text)).casefold()
     words = " ".join(_NOISE.sub(" ", lower).translate(_WORDS).split())
     return words or " ".join(lower.split())
 

@@ -59,9 +59,8 @@ def encode_labels(values: Sequence[object], where: str) -> tuple[Int64[np.ndarra
     if len(known) < 2:
         raise DataError(f"{len(known)} class in {where}", "at least two")
     if len(known) > max(20, len(names) // 2):
-        raise DataError(
-            f"{len(known)} different values in {where} of {len(names)} rows", "classes", "name the label_column"
-        )
+        given = f"{len(known)} different values in {where} of {len(names)} rows"
+        raise DataError(given, "a few classes", "name the label_column")
     index = {name: number for number, name in enumerate(known)}
     return np.array([index[name] for name in names], np.int64), tuple(known)
 

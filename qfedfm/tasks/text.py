@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pydantic
@@ -73,12 +73,12 @@ class TextClassification(pydantic.BaseModel):
     pool_seed: int = 0
 
     @pydantic.model_validator(mode="after")
-    def _sources_have_a_column(self) -> Self:
+    def _sources_have_a_column(self) -> TextClassification:
         if self.data != "tweets" and self.partition.by_source and self.client_column is None:
             raise ValueError('the partition "source" of a file needs client_column, or choose another partition')
         return self
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> TextClassification:
         """A copy with other fields, checked like a new one; nothing that was read is taken over."""
         del deep
         fields = {name: getattr(self, name) for name in type(self).model_fields}
