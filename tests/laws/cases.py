@@ -1,0 +1,106 @@
+"""What the laws are checked on: parts with their options, cohorts, objectives, and the saving of state."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+
+from qfedfm.core.cohort import Cohort, State
+from qfedfm.core.float32 import Float32Codec
+from qfedfm.core.key import Key
+from qfedfm.core.layout import Layout
+from qfedfm.core.parts import At, Part, Reduce, ServerAt
+from qfedfm.core.registry import Entry, build, entries
+
+QUICK = {"steps": 4, "gradients": 1}
+OPTIONS = {("reduce", name): QUICK for name in ("born", "born-no-entangler", "amplitudes", "softmax", "simplex")}
+"""Options of parts that cannot be built without, or that would be slow with their defaults."""
+
+
+def all_entries() -> list[Entry]:
+    """The register, and the codec of a stack that names none."""
+    default = Entry("codec", Float32Codec.name, Float32Codec, "none: exact", False, (), "")
+    return [*(entry for entry in entries() if entry.part is not Float32Codec), default]
+
+
+def built(entry: Entry) -> Part:
+    if entry.part is Float32Codec:
+        return Float32Codec()
+    return build(entry.kind, {"name": entry.name, **OPTIONS.get((entry.kind, entry.name), {})})
+
+
+@dataclass(frozen=True)
+class Case:
+    """One example: ``extra`` rows above a part's minimum, d columns of a magnitude, an offset, some equal rows."""
+
+    seed: int
+    extra: int
+    d: int
+    exponent: int
+    offset: bool
+    equal: bool
+    factor: float
+
+    @property
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    @property
+    def layout(self) -> Layout:
+        return Layout.of({"a": (1,), "b": (self.d,)})
+
+    def vector(self) -> np.ndarray:
+        return (self.rng.normal(size=self.layout.size) * 10.0**self.exponent).astype(np.float32)
+
+    def cohort(self, minimum: int) -> Cohort:
+        rng, n = self.rng, minimum + self.extra
+        X = rng.normal(size=(n, self.layout.size)) + (rng.normal(size=self.layout.size) if self.offset else 0)
+        if self.equal and n > 1:
+            X[rng.integers(n)] = X[rng.integers(n)]
+        clients = tuple(int(client) for client in rng.permutation(3 * n)[:n])
+        return Cohort((X * 10.0**self.exponent).astype(np.float32), rng.integers(1, 50, n) * 1.0, clients, self.layout)
+
+    def population(self, cohort: Cohort) -> tuple[int, ...]:
+        return tuple(range(3 * cohort.n))
+
+    def server_at(self, part: Reduce | None = None) -> ServerAt:
+        model = np.zeros(self.layout.size, np.float32)
+        objective = self.objective if part is not None and part.needs_objective else None
+        return ServerAt(3, Key.of(self.seed).fold("reduce"), self.layout, model, objective)
+
+    def objective(self, delta: np.ndarray) -> tuple[float, np.ndarray]:
+        """½‖δ − t‖² around a target of the updates' magnitude."""
+        target = np.random.default_rng(self.seed + 1).normal(size=self.layout.size) * 10.0**self.exponent
+        difference = delta.astype(np.float64) - target
+        return float(difference @ difference / 2), difference.astype(np.float32)
+
+    def at(self) -> At:
+        return At(0, 3, 2, Key.of(self.seed).fold("layers", 3, 2), self.layout, 10)
+
+
+cases = st.builds(
+    Case,
+    seed=st.integers(0, 10**6),
+    extra=st.integers(0, 5),
+    d=st.integers(1, 10),
+    exponent=st.integers(-6, 4),
+    offset=st.booleans(),
+    equal=st.booleans(),
+    factor=st.sampled_from([1e-3, 0.5, 2.0, 3.0, 100.0]),
+)
+
+
+def reloaded(state: State) -> State:
+    """The state through ``np.savez`` and back."""
+    file = io.BytesIO()
+    np.savez(file, **state)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as saved:
+        return {name: saved[name] for name in saved.files}
+
+
+def same_state(one: State, other: State) -> bool:
+    return set(one) == set(other) and all(
+        one[name].dtype == other[name].dtype and np.array_equal(one[name], other[name]) for name in one
+    )

@@ -1,0 +1,184 @@
+"""One function for each kind and law; each raises AssertionError where a part does not keep the law."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qfedfm.core.cohort import Cohort, Reduced
+from qfedfm.core.errors import PayloadError
+from qfedfm.core.parts import Codec, CohortLayer, Law, Part, Reduce, VectorLayer
+from tests.laws.cases import Case
+
+TOLERANCE = 2e-5
+"""Of the largest coordinate: a few hundred roundings of float32."""
+
+
+def close(found: np.ndarray, expected: np.ndarray, scale: np.ndarray, tolerance: float = TOLERANCE) -> None:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * float(np.abs(scale).max()) + 1e-30)
+
+
+def run(part: Reduce, case: Case, cohort: Cohort) -> Reduced:
+    return part.reduce(cohort, part.init(case.layout, case.population(cohort)), case.server_at(part))[0]
+
+
+def changed(cohort: Cohort, X: np.ndarray) -> Cohort:
+    return replace(cohort, X=np.ascontiguousarray(X, np.float32))
+
+
+def permuted(cohort: Cohort, order: np.ndarray) -> Cohort:
+    clients = tuple(cohort.clients[i] for i in order)
+    return Cohort(np.ascontiguousarray(cohort.X[order]), cohort.weights[order], clients, cohort.layout)
+
+
+def reduce_permutation(part: Reduce, case: Case) -> None:
+    cohort = case.cohort(part.minimum_rows())
+    order = case.rng.permutation(cohort.n)
+    one, other = run(part, case, cohort), run(part, case, permuted(cohort, order))
+    close(other.vector, one.vector, cohort.X)
+    if one.row_weights is not None:
+        np.testing.assert_allclose(other.row_weights, one.row_weights[order], atol=1e-5)
+
+
+def reduce_identity(part: Reduce, case: Case) -> None:
+    assert part.minimum_rows() == 1
+    cohort = replace(case, extra=0).cohort(1)
+    reduced = run(part, case, cohort)
+    close(reduced.vector, cohort.X[0], cohort.X, 1e-6)
+    if reduced.row_weights is not None:
+        np.testing.assert_allclose(reduced.row_weights, [1.0], rtol=1e-6)
+
+
+def reduce_scaling(part: Reduce, case: Case) -> None:
+    cohort = case.cohort(part.minimum_rows())
+    scaled = changed(cohort, cohort.X * np.float32(case.factor))
+    close(run(part, case, scaled).vector, case.factor * run(part, case, cohort).vector, scaled.X)
+
+
+def reduce_translation(part: Reduce, case: Case) -> None:
+    cohort = case.cohort(part.minimum_rows())
+    constant = case.vector()
+    moved = changed(cohort, cohort.X + constant)
+    close(run(part, case, moved).vector, run(part, case, cohort).vector + constant, np.abs(moved.X).max() + cohort.X)
+
+
+def reduce_convex(part: Reduce, case: Case) -> None:
+    cohort = case.cohort(part.minimum_rows())
+    reduced = run(part, case, cohort)
+    assert reduced.row_weights is not None
+    assert reduced.row_weights.shape == (cohort.n,)
+    assert (reduced.row_weights >= 0).all()
+    assert reduced.row_weights.sum() == pytest.approx(1, abs=1e-6)
+    close(reduced.vector, reduced.row_weights @ cohort.X.astype(np.float64), cohort.X)
+
+
+def rows_of(layer: CohortLayer, case: Case, cohort: Cohort) -> tuple[Cohort, np.ndarray]:
+    """The lifted cohort, and its rows in ascending order of their client ids."""
+    lifted = layer.lift(cohort, case.server_at())
+    return lifted, lifted.X[np.argsort(lifted.clients)]
+
+
+def layer_permutation(part: CohortLayer, case: Case) -> None:
+    cohort = case.cohort(part.minimum_rows())
+    one, rows = rows_of(part, case, cohort)
+    other, others = rows_of(part, case, permuted(cohort, case.rng.permutation(cohort.n)))
+    assert set(one.clients) == set(other.clients)
+    close(others, rows, cohort.X)
+
+
+def layer_identity(part: CohortLayer, case: Case) -> None:
+    assert part.minimum_rows() == 1
+    cohort = replace(case, extra=0).cohort(1)
+    close(rows_of(part, case, cohort)[1], cohort.X, cohort.X, 1e-6)
+
+
+def layer_scaling(part: CohortLayer, case: Case) -> None:
+    cohort = case.cohort(part.minimum_rows())
+    scaled = changed(cohort, cohort.X * np.float32(case.factor))
+    close(rows_of(part, case, scaled)[1], case.factor * rows_of(part, case, cohort)[1], scaled.X)
+
+
+def layer_translation(part: CohortLayer, case: Case) -> None:
+    cohort = case.cohort(part.minimum_rows())
+    constant = case.vector()
+    moved = changed(cohort, cohort.X + constant)
+    close(rows_of(part, case, moved)[1], rows_of(part, case, cohort)[1] + constant, np.abs(moved.X).max() + cohort.X)
+
+
+def codec_same_key(part: Codec, case: Case) -> None:
+    x = case.vector()
+    assert part.encode(x, case.at()) == part.encode(x.copy(), case.at())
+
+
+def codec_round_trip(part: Codec, case: Case) -> None:
+    x = case.vector()
+    x[case.rng.random(x.size) < 0.2] = 0
+    x[-1] = case.rng.choice([1e-45, -3e-39, 1.17549435e-38, 1e38, -1e38, -0.0])
+    body = part.encode(x, case.at())
+    assert len(body) <= part.largest(case.layout)
+    back = part.decode(body, case.at())
+    assert back.dtype == np.float32
+    assert (np.abs(back.astype(np.float64) - x) <= part.error(x)).all()
+
+
+def codec_refuses(part: Codec, case: Case) -> None:
+    for wrong in wrong_vectors(case):
+        with pytest.raises(PayloadError):
+            part.encode(wrong, case.at())
+    body = part.encode(case.vector(), case.at())
+    size = int(case.rng.integers(0, 2 * part.largest(case.layout)))
+    for altered in (b"", body[:-1], body + b"\0", body + body, case.rng.bytes(size), case.rng.bytes(len(body))):
+        try:
+            x = part.decode(altered, case.at())
+        except PayloadError:
+            continue
+        assert x.shape == (case.layout.size,)
+        assert np.isfinite(x).all()
+
+
+def wrong_vectors(case: Case) -> list[np.ndarray]:
+    x = case.vector()
+    wrong = [x[:-1], np.concatenate([x, x]), x[:0]]
+    for value in (np.nan, np.inf, -np.inf):
+        altered = x.copy()
+        altered[case.rng.integers(x.size)] = value
+        wrong.append(altered)
+    return wrong
+
+
+def vector_same_key(part: VectorLayer, case: Case) -> None:
+    x = case.vector()
+    one, other = part.encode(x, case.at()), part.encode(x.copy(), case.at())
+    assert one.tobytes() == other.tobytes()
+    assert part.decode(one, case.at()).tobytes() == part.decode(other, case.at()).tobytes()
+
+
+def vector_round_trip(part: VectorLayer, case: Case) -> None:
+    x = case.vector()
+    close(part.decode(part.encode(x, case.at()), case.at()), x, x)
+
+
+def vector_refuses(part: VectorLayer, case: Case) -> None:
+    for wrong in wrong_vectors(case):
+        with pytest.raises(PayloadError):
+            part.encode(wrong, case.at())
+
+
+CHECKS: dict[tuple[str, Law], Callable[[Part, Case], None]] = {
+    ("reduce", Law.PERMUTATION): reduce_permutation,
+    ("reduce", Law.IDENTITY): reduce_identity,
+    ("reduce", Law.SCALING): reduce_scaling,
+    ("reduce", Law.TRANSLATION): reduce_translation,
+    ("reduce", Law.CONVEX): reduce_convex,
+    ("cohort layer", Law.PERMUTATION): layer_permutation,
+    ("cohort layer", Law.IDENTITY): layer_identity,
+    ("cohort layer", Law.SCALING): layer_scaling,
+    ("cohort layer", Law.TRANSLATION): layer_translation,
+    ("codec", Law.SAME_KEY): codec_same_key,
+    ("codec", Law.ROUND_TRIP): codec_round_trip,
+    ("codec", Law.REFUSES): codec_refuses,
+    ("vector layer", Law.SAME_KEY): vector_same_key,
+    ("vector layer", Law.ROUND_TRIP): vector_round_trip,
+    ("vector layer", Law.REFUSES): vector_refuses,
+}  # type: ignore[assignment]

@@ -1,0 +1,255 @@
+"""Every registered part against the laws that it declares, and against what all parts of its kind owe."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from qfedfm.clients.attack import Attack
+from qfedfm.clients.jobs import Job
+from qfedfm.clients.method import LocalMethod
+from qfedfm.core.errors import ConfigError, QfedfmError, StackError
+from qfedfm.core.float32 import Float32Codec
+from qfedfm.core.parts import Codec, CohortLayer, Part, Reduce, ServerOptimizer, VectorLayer
+from qfedfm.core.registry import Entry, build, describe, entries
+from qfedfm.core.stack import bind, stack
+from tests.laws.cases import Case, all_entries, built, cases, reloaded, same_state
+from tests.laws.checks import CHECKS, close
+
+ENTRIES = all_entries()
+KINDS = (VectorLayer, Codec, CohortLayer, Reduce, ServerOptimizer, LocalMethod, Attack)
+exploring = settings(max_examples=20, deadline=None, derandomize=True)
+
+
+def name_of(value: object) -> str | None:
+    if isinstance(value, Entry):
+        return f"{value.kind}-{value.name}".replace(" ", "-")
+    return getattr(value, "name", None)
+
+
+def each(kind: type[Part] | None = None):
+    chosen = [entry for entry in ENTRIES if kind is None or issubclass(entry.part, kind)]
+    return pytest.mark.parametrize("entry", chosen, ids=name_of)
+
+
+def kind_of(entry: Entry) -> type[Part]:
+    return next(kind for kind in KINDS if issubclass(entry.part, kind))
+
+
+@pytest.mark.parametrize(
+    ("entry", "law"),
+    [(entry, law) for entry in ENTRIES for law in sorted(entry.part.laws, key=lambda law: law.name)],
+    ids=name_of,
+)
+def test_the_law(entry, law):
+    check, part = CHECKS[entry.kind, law], built(entry)
+
+    @exploring
+    @given(cases)
+    def holds(case: Case) -> None:
+        check(part, case)
+
+    holds()
+
+
+@each()
+def test_laws_of_the_kind_are_kept_or_exempt_with_a_reason(entry):
+    assert kind_of(entry).laws <= entry.part.laws | set(entry.part.exempt)
+    assert not entry.part.laws & set(entry.part.exempt)
+    for reason in entry.part.exempt.values():
+        assert len(reason.split()) >= 3
+        assert "\n" not in reason
+
+
+@each()
+def test_the_part_is_a_final_frozen_dataclass_with_a_docstring_and_a_paper(entry):
+    assert entry.part.__dataclass_params__.frozen
+    assert getattr(entry.part, "__final__", False)
+    assert entry.part.__doc__
+    assert not entry.part.__doc__.startswith(entry.part.__name__ + "(")
+    assert entry.paper
+    assert entry.part.name == entry.name
+
+
+@each()
+def test_names_of_twins_and_controls_are_parts_of_the_same_kind(entry):
+    known = {other.name: other for other in ENTRIES if other.kind == entry.kind}
+    assert set(entry.twins) <= set(known)
+    assert not any(known[twin].quantum for twin in entry.twins)
+    assert entry.control_of in {"", *known}
+    if entry.quantum:
+        assert entry.twins or entry.control_of
+
+
+@pytest.mark.parametrize("entry", entries(), ids=name_of)
+def test_the_configuration_of_a_part_builds_it_again(entry):
+    part = built(entry)
+    config = describe(part)
+    assert build(entry.kind, config) == part
+    assert build(entry.kind, json.loads(json.dumps(config))) == part
+    assert hash(build(entry.kind, config)) == hash(part)
+    with pytest.raises(ConfigError):
+        build(entry.kind, {**config, "no_such_option": 1})
+
+
+@pytest.mark.parametrize(
+    ("entry", "field"),
+    [
+        (entry, field.name)
+        for entry in entries()
+        for field in dataclasses.fields(entry.part)
+        if any(word in str(field.type) for word in ("int", "float"))
+    ],
+    ids=name_of,
+)
+def test_a_field_refuses_another_type(entry, field):
+    for wrong in ("many", [1, 2], float("nan")):
+        with pytest.raises(ConfigError, match=field):
+            build(entry.kind, {**describe(built(entry)), field: wrong})
+
+
+@each(Reduce)
+def test_a_reduce_gives_a_finite_vector_and_leaves_its_input_alone(entry):
+    part = built(entry)
+
+    @exploring
+    @given(cases)
+    def holds(case: Case) -> None:
+        cohort = case.cohort(part.minimum_rows())
+        X, weights = cohort.X.copy(), cohort.weights.copy()
+        state = part.init(case.layout, case.population(cohort))
+        before = {name: value.copy() for name, value in state.items()}
+        reduced, after = part.reduce(cohort, state, case.server_at(part))
+        assert reduced.vector.shape == (case.layout.size,)
+        assert reduced.vector.dtype == np.float32
+        assert np.isfinite(reduced.vector).all()
+        assert not np.shares_memory(reduced.vector, cohort.X)
+        assert all(isinstance(value, float) for value in reduced.diagnostics.values())
+        np.testing.assert_array_equal(cohort.X, X)
+        np.testing.assert_array_equal(cohort.weights, weights)
+        assert same_state(before, state)
+        again, after_again = part.reduce(cohort, reloaded(state), case.server_at(part))
+        assert again.vector.tobytes() == reduced.vector.tobytes()
+        assert same_state(after, after_again)
+        one, one_state = part.reduce(cohort, after, case.server_at(part))
+        other, other_state = part.reduce(cohort, reloaded(after), case.server_at(part))
+        assert one.vector.tobytes() == other.vector.tobytes()
+        assert same_state(one_state, other_state)
+
+    holds()
+
+
+@each(Reduce)
+def test_equal_updates_come_out_as_they_went_in(entry):
+    part = built(entry)
+
+    @exploring
+    @given(cases)
+    def holds(case: Case) -> None:
+        cohort = case.cohort(part.minimum_rows())
+        equal = dataclasses.replace(cohort, X=np.repeat(cohort.X[:1], cohort.n, axis=0))
+        reduced, _ = part.reduce(equal, part.init(case.layout, case.population(cohort)), case.server_at(part))
+        close(reduced.vector, equal.X[0], equal.X, 1e-6)
+
+    holds()
+
+
+@each(Reduce)
+def test_too_few_updates_or_no_validation_data_raise_our_error(entry):
+    part = built(entry)
+    case = Case(1, 0, 3, 0, False, False, 1.0)
+    least = part.minimum_rows()
+    bound = dict(layout=case.layout, population=tuple(range(3 * least)), validation=1)
+    assert bind(stack(reduce=part), cohort=least, **bound).minimum_clients() == least
+    cohort = case.cohort(least)
+    state = part.init(case.layout, case.population(cohort))
+    if least > 1:
+        with pytest.raises(StackError, match=str(least)):
+            bind(stack(reduce=part), cohort=least - 1, **bound)
+        fewer = dataclasses.replace(
+            cohort, X=cohort.X[1:], weights=cohort.weights[1:], clients=cohort.clients[1:], members=()
+        )
+        with pytest.raises(QfedfmError):
+            part.reduce(fewer, state, case.server_at(part))
+    if part.needs_objective:
+        with pytest.raises(StackError, match="validation"):
+            bind(stack(reduce=part), cohort=least, **{**bound, "validation": 0})
+        with pytest.raises(QfedfmError):
+            part.reduce(cohort, state, case.server_at())
+
+
+@each(CohortLayer)
+def test_a_cohort_layer_says_how_it_mixed(entry):
+    part = built(entry)
+
+    @exploring
+    @given(cases)
+    def holds(case: Case) -> None:
+        cohort = case.cohort(part.minimum_rows())
+        before = cohort.X.copy()
+        lifted = part.lift(cohort, case.server_at())
+        assert lifted.n == part.rows(cohort.n)
+        np.testing.assert_array_equal(cohort.X, before)
+        mixing = np.eye(cohort.n) if lifted.mixing is None else lifted.mixing
+        close(lifted.X, mixing @ cohort.X.astype(np.float64), cohort.X)
+        assert lifted.members == cohort.clients
+        if not part.merges:
+            assert set(lifted.clients) == set(cohort.clients)
+        twice_least = part.minimum_rows()
+        if lifted.n >= twice_least:
+            twice = part.lift(lifted, case.server_at())
+            again = np.eye(cohort.n) if twice.mixing is None else twice.mixing
+            close(twice.X, again @ cohort.X.astype(np.float64), cohort.X)
+            assert twice.members == cohort.clients
+
+    holds()
+
+
+@each(ServerOptimizer)
+def test_a_server_optimiser_is_pure_and_its_state_survives_saving(entry):
+    part = built(entry)
+
+    @exploring
+    @given(cases)
+    def holds(case: Case) -> None:
+        model, delta = case.vector(), case.vector()[::-1].copy()
+        start = part.init(case.layout)
+        before = model.copy(), delta.copy(), {name: value.copy() for name, value in start.items()}
+        one, state = part.step(model, delta, start)
+        assert one.dtype == np.float32
+        assert one.shape == model.shape
+        assert np.isfinite(one).all()
+        np.testing.assert_array_equal(model, before[0])
+        np.testing.assert_array_equal(delta, before[1])
+        assert same_state(start, before[2])
+        kept = part.step(one, delta, state)
+        loaded = part.step(one, delta, reloaded(state))
+        assert kept[0].tobytes() == loaded[0].tobytes()
+        assert same_state(kept[1], loaded[1])
+
+    holds()
+
+
+@each(LocalMethod)
+def test_a_local_methods_state_survives_saving(entry):
+    part = built(entry)
+    case = Case(4, 0, 3, 0, False, False, 1.0)
+    job = Job(1, case.vector(), (np.zeros(2, np.int64),) * 3, np.full(3, 0.1))
+    server, own = part.server(case.layout), part.client(case.layout)
+    for delta in (case.vector(), -2 * case.vector()):
+        loaded = reloaded(server), reloaded(own)
+        one, other = part.prepare(job, server, own), part.prepare(job, *loaded)
+        assert one.proximal == other.proximal
+        np.testing.assert_array_equal(one.correction, other.correction)
+        own, kept = part.finish(one, delta, server, own), part.finish(other, delta, *loaded)
+        assert same_state(own, kept)
+        server, saved = part.close(delta, 0.3, 1, 4, server), part.close(delta, 0.3, 1, 4, loaded[0])
+        assert same_state(server, saved)
+        assert all(np.isfinite(value).all() for value in (*own.values(), *server.values()))
+
+
+def test_every_kind_in_the_register_is_tested_here():
+    assert {entry.kind for entry in entries()} <= {kind.kind for kind in KINDS}
+    assert Float32Codec in {entry.part for entry in ENTRIES}
