@@ -1,7 +1,9 @@
 """What the laws are checked on: parts with their options, cohorts, objectives, and the saving of state."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -10,12 +12,39 @@ from qfedfm.core.cohort import Cohort, State
 from qfedfm.core.float32 import Float32Codec
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
-from qfedfm.core.parts import At, Part, Reduce, ServerAt
+from qfedfm.core.parts import At, Reduce, ServerAt
 from qfedfm.core.registry import Entry, build, entries
 
 QUICK = {"steps": 4, "gradients": 1}
-OPTIONS = {("reduce", name): QUICK for name in ("born", "born-no-entangler", "amplitudes", "softmax", "simplex")}
-"""Options of parts that cannot be built without, or that would be slow with their defaults."""
+SLOW = ("born", "born-no-entangler", "amplitudes", "softmax", "simplex")
+OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
+    **{("reduce", name): (QUICK,) for name in SLOW},
+    ("reduce", "born"): (QUICK, {"steps": 2, "gradients": 1, "shots": 64}),
+    ("reduce", "krum"): ({}, {"hostile": 0}, {"hostile": 3}),
+    ("reduce", "multi-krum"): ({}, {"hostile": 2, "select": 2}),
+    ("reduce", "trimmed-mean"): ({}, {"hostile": 0}, {"hostile": 3}),
+    ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
+    ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
+}
+"""The options that a part is tested with, where the defaults are slow, do not exist, or are not all there is."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A part with options."""
+
+    entry: Entry
+    options: Mapping[str, Any]
+
+    @property
+    def part(self) -> Any:
+        if self.entry.part is Float32Codec:
+            return Float32Codec()
+        return build(self.entry.kind, {"name": self.entry.name, **self.options})
+
+    def __str__(self) -> str:
+        options = ",".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.entry.kind}-{self.entry.name}".replace(" ", "-") + (f"[{options}]" if options else "")
 
 
 def all_entries() -> list[Entry]:
@@ -24,10 +53,11 @@ def all_entries() -> list[Entry]:
     return [*(entry for entry in entries() if entry.part is not Float32Codec), default]
 
 
-def built(entry: Entry) -> Part:
-    if entry.part is Float32Codec:
-        return Float32Codec()
-    return build(entry.kind, {"name": entry.name, **OPTIONS.get((entry.kind, entry.name), {})})
+def subjects() -> list[Subject]:
+    """All parts, each with all its options of the table."""
+    return [
+        Subject(entry, options) for entry in all_entries() for options in OPTIONS.get((entry.kind, entry.name), ({},))
+    ]
 
 
 @dataclass(frozen=True)

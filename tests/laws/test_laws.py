@@ -15,23 +15,28 @@ from qfedfm.core.float32 import Float32Codec
 from qfedfm.core.parts import Codec, CohortLayer, Part, Reduce, ServerOptimizer, VectorLayer
 from qfedfm.core.registry import Entry, build, describe, entries
 from qfedfm.core.stack import bind, stack
-from tests.laws.cases import Case, all_entries, built, cases, reloaded, same_state
+from tests.laws.cases import Case, Subject, all_entries, cases, reloaded, same_state, subjects
 from tests.laws.checks import CHECKS, close
 
 ENTRIES = all_entries()
+SUBJECTS = subjects()
+REGISTERED = [subject for subject in SUBJECTS if subject.entry.part is not Float32Codec]
 KINDS = (VectorLayer, Codec, CohortLayer, Reduce, ServerOptimizer, LocalMethod, Attack)
 exploring = settings(max_examples=20, deadline=None, derandomize=True)
 
 
 def name_of(value: object) -> str | None:
-    if isinstance(value, Entry):
-        return f"{value.kind}-{value.name}".replace(" ", "-")
+    if isinstance(value, Entry | Subject):
+        return str(Subject(value, {}) if isinstance(value, Entry) else value)
     return getattr(value, "name", None)
 
 
-def each(kind: type[Part] | None = None):
-    chosen = [entry for entry in ENTRIES if kind is None or issubclass(entry.part, kind)]
-    return pytest.mark.parametrize("entry", chosen, ids=name_of)
+def each(kind: type[Part]):
+    chosen = [subject for subject in SUBJECTS if issubclass(subject.entry.part, kind)]
+    return pytest.mark.parametrize("subject", chosen, ids=name_of)
+
+
+each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=name_of)
 
 
 def kind_of(entry: Entry) -> type[Part]:
@@ -39,12 +44,12 @@ def kind_of(entry: Entry) -> type[Part]:
 
 
 @pytest.mark.parametrize(
-    ("entry", "law"),
-    [(entry, law) for entry in ENTRIES for law in sorted(entry.part.laws, key=lambda law: law.name)],
+    ("subject", "law"),
+    [(subject, law) for subject in SUBJECTS for law in sorted(subject.entry.part.laws, key=lambda law: law.name)],
     ids=name_of,
 )
-def test_the_law(entry, law):
-    check, part = CHECKS[entry.kind, law], built(entry)
+def test_the_law(subject, law):
+    check, part = CHECKS[subject.entry.kind, law], subject.part
 
     @exploring
     @given(cases)
@@ -54,7 +59,7 @@ def test_the_law(entry, law):
     holds()
 
 
-@each()
+@each_entry
 def test_laws_of_the_kind_are_kept_or_exempt_with_a_reason(entry):
     assert kind_of(entry).laws <= entry.part.laws | set(entry.part.exempt)
     assert not entry.part.laws & set(entry.part.exempt)
@@ -63,7 +68,7 @@ def test_laws_of_the_kind_are_kept_or_exempt_with_a_reason(entry):
         assert "\n" not in reason
 
 
-@each()
+@each_entry
 def test_the_part_is_a_final_frozen_dataclass_with_a_docstring_and_a_paper(entry):
     assert entry.part.__dataclass_params__.frozen
     assert getattr(entry.part, "__final__", False)
@@ -73,7 +78,7 @@ def test_the_part_is_a_final_frozen_dataclass_with_a_docstring_and_a_paper(entry
     assert entry.part.name == entry.name
 
 
-@each()
+@each_entry
 def test_names_of_twins_and_controls_are_parts_of_the_same_kind(entry):
     known = {other.name: other for other in ENTRIES if other.kind == entry.kind}
     assert set(entry.twins) <= set(known)
@@ -83,9 +88,9 @@ def test_names_of_twins_and_controls_are_parts_of_the_same_kind(entry):
         assert entry.twins or entry.control_of
 
 
-@pytest.mark.parametrize("entry", entries(), ids=name_of)
-def test_the_configuration_of_a_part_builds_it_again(entry):
-    part = built(entry)
+@pytest.mark.parametrize("subject", REGISTERED, ids=name_of)
+def test_the_configuration_of_a_part_builds_it_again(subject):
+    entry, part = subject.entry, subject.part
     config = describe(part)
     assert build(entry.kind, config) == part
     assert build(entry.kind, json.loads(json.dumps(config))) == part
@@ -95,24 +100,24 @@ def test_the_configuration_of_a_part_builds_it_again(entry):
 
 
 @pytest.mark.parametrize(
-    ("entry", "field"),
+    ("subject", "field"),
     [
-        (entry, field.name)
-        for entry in entries()
-        for field in dataclasses.fields(entry.part)
+        (subject, field.name)
+        for subject in REGISTERED
+        for field in dataclasses.fields(subject.entry.part)
         if any(word in str(field.type) for word in ("int", "float"))
     ],
     ids=name_of,
 )
-def test_a_field_refuses_another_type(entry, field):
+def test_a_field_refuses_another_type(subject, field):
     for wrong in ("many", [1, 2], float("nan")):
         with pytest.raises(ConfigError, match=field):
-            build(entry.kind, {**describe(built(entry)), field: wrong})
+            build(subject.entry.kind, {**describe(subject.part), field: wrong})
 
 
 @each(Reduce)
-def test_a_reduce_gives_a_finite_vector_and_leaves_its_input_alone(entry):
-    part = built(entry)
+def test_a_reduce_gives_a_finite_vector_and_leaves_its_input_alone(subject):
+    part = subject.part
 
     @exploring
     @given(cases)
@@ -142,8 +147,8 @@ def test_a_reduce_gives_a_finite_vector_and_leaves_its_input_alone(entry):
 
 
 @each(Reduce)
-def test_equal_updates_come_out_as_they_went_in(entry):
-    part = built(entry)
+def test_equal_updates_come_out_as_they_went_in(subject):
+    part = subject.part
 
     @exploring
     @given(cases)
@@ -157,11 +162,11 @@ def test_equal_updates_come_out_as_they_went_in(entry):
 
 
 @each(Reduce)
-def test_too_few_updates_or_no_validation_data_raise_our_error(entry):
-    part = built(entry)
+def test_too_few_updates_or_no_validation_data_raise_our_error(subject):
+    part = subject.part
     case = Case(1, 0, 3, 0, False, False, 1.0)
     least = part.minimum_rows()
-    bound = dict(layout=case.layout, population=tuple(range(3 * least)), validation=1)
+    bound = {"layout": case.layout, "population": tuple(range(3 * least)), "validation": 1}
     assert bind(stack(reduce=part), cohort=least, **bound).minimum_clients() == least
     cohort = case.cohort(least)
     state = part.init(case.layout, case.population(cohort))
@@ -181,8 +186,8 @@ def test_too_few_updates_or_no_validation_data_raise_our_error(entry):
 
 
 @each(CohortLayer)
-def test_a_cohort_layer_says_how_it_mixed(entry):
-    part = built(entry)
+def test_a_cohort_layer_says_how_it_mixed(subject):
+    part = subject.part
 
     @exploring
     @given(cases)
@@ -208,8 +213,8 @@ def test_a_cohort_layer_says_how_it_mixed(entry):
 
 
 @each(ServerOptimizer)
-def test_a_server_optimiser_is_pure_and_its_state_survives_saving(entry):
-    part = built(entry)
+def test_a_server_optimiser_is_pure_and_its_state_survives_saving(subject):
+    part = subject.part
 
     @exploring
     @given(cases)
@@ -233,8 +238,8 @@ def test_a_server_optimiser_is_pure_and_its_state_survives_saving(entry):
 
 
 @each(LocalMethod)
-def test_a_local_methods_state_survives_saving(entry):
-    part = built(entry)
+def test_a_local_methods_state_survives_saving(subject):
+    part = subject.part
     case = Case(4, 0, 3, 0, False, False, 1.0)
     job = Job(1, case.vector(), (np.zeros(2, np.int64),) * 3, np.full(3, 0.1))
     server, own = part.server(case.layout), part.client(case.layout)

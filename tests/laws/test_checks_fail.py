@@ -1,0 +1,118 @@
+"""Each check finds a part that breaks its law."""
+
+import os
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from qfedfm.core.cohort import Reduced
+from qfedfm.core.errors import PayloadError
+from qfedfm.core.float32 import require_finite
+from qfedfm.core.parts import Codec, CohortLayer, Law, Reduce, VectorLayer
+from tests.laws.cases import Case
+from tests.laws.checks import CHECKS
+
+CASES = [Case(seed, seed % 5, 1 + seed % 4, seed % 3, seed % 2 == 0, seed % 5 == 0, 3.0) for seed in range(1, 13)]
+
+
+def mean(X: np.ndarray) -> np.ndarray:
+    return X.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Wrong(Reduce):
+    law: Law
+
+    def reduce(self, cohort, state, at):
+        X, n = cohort.X, cohort.n
+        vector = {
+            Law.PERMUTATION: X[0].copy(),
+            Law.IDENTITY: mean(X) * np.float32(0.999),
+            Law.SCALING: mean(np.sign(X)),
+            Law.TRANSLATION: mean(X) * np.float32(0.999),
+            Law.CONVEX: (cohort.shares @ X).astype(np.float32),
+        }[self.law]
+        return Reduced(vector, np.full(n, 1 / n)), state
+
+
+@dataclass(frozen=True)
+class WrongLayer(CohortLayer):
+    law: Law
+
+    def lift(self, cohort, at):
+        X = {
+            Law.PERMUTATION: cohort.X[::-1],
+            Law.IDENTITY: cohort.X * np.float32(0.999),
+            Law.SCALING: np.clip(cohort.X, -0.5, 0.5),
+            Law.TRANSLATION: cohort.X * np.float32(0.999),
+        }[self.law]
+        return replace(cohort, X=np.ascontiguousarray(X))
+
+
+@dataclass(frozen=True)
+class WrongCodec(Codec):
+    law: Law
+
+    def encode(self, x, at):
+        if self.law is not Law.REFUSES:
+            require_finite(x, at.layout)
+        nonce = os.urandom(4) if self.law is Law.SAME_KEY else b"\0" * 4
+        stored = (x * np.float32(1.001) if self.law is Law.ROUND_TRIP else x).astype("<f4")
+        return nonce + stored.tobytes()
+
+    def decode(self, body, at):
+        if len(body) != self.largest(at.layout):
+            raise PayloadError("a body", "another length")
+        return np.frombuffer(body, "<f4", offset=4).astype(np.float32)
+
+    def largest(self, layout):
+        return 4 + 4 * layout.size
+
+    def error(self, x):
+        return np.zeros_like(x)
+
+
+@dataclass(frozen=True)
+class WrongVector(VectorLayer):
+    law: Law
+
+    def encode(self, x, at):
+        if self.law is not Law.REFUSES:
+            require_finite(x, at.layout)
+        if self.law is Law.SAME_KEY:
+            return x + np.float32(int.from_bytes(os.urandom(2), "little") + 1) * np.abs(x).max()
+        return x * np.float32(2)
+
+
+KINDS = {"reduce": Wrong, "cohort layer": WrongLayer, "codec": WrongCodec, "vector layer": WrongVector}
+
+
+def finds(kind: str, law: Law) -> bool:
+    part = KINDS[kind](law)
+    for case in CASES:
+        try:
+            CHECKS[kind, law](part, case)
+        except (AssertionError, pytest.fail.Exception):
+            return True
+    return False
+
+
+@pytest.mark.parametrize(("kind", "law"), CHECKS, ids=str)
+def test_a_part_that_breaks_the_law_is_found(kind, law):
+    assert finds(kind, law)
+
+
+@pytest.mark.parametrize("reported", [np.array([2.0, -1.0]), np.array([0.5, 0.4]), None])
+def test_weights_outside_the_simplex_are_found(reported):
+    @dataclass(frozen=True)
+    class Outside(Reduce):
+        def minimum_rows(self):
+            return 2
+
+        def reduce(self, cohort, state, at):
+            weights = np.full(2, 0.5) if reported is None else reported
+            return Reduced((weights @ cohort.X).astype(np.float32), reported), state
+
+    with pytest.raises(AssertionError):
+        CHECKS["reduce", Law.CONVEX](Outside(), replace(CASES[0], extra=0))
