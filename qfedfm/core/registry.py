@@ -57,7 +57,7 @@ def part(
         cls.name = name
         entry = Entry(cls.kind, name, cls, paper, quantum, twins, control_of)
         known = _entries.get((cls.kind, name))
-        if known is not None and known.part.__qualname__ != cls.__qualname__:
+        if known is not None and (known.part.__module__, known.part.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ConfigError(f"two parts of kind {cls.kind} called {name!r}", "different names")
         _entries[cls.kind, name] = entry
         return cls
