@@ -194,7 +194,7 @@ def _diagnostics(state: State, cost: _Cost, weights: np.ndarray) -> dict[str, fl
         "circuits": float(cost.circuits),
         "shots": float(cost.shots),
         "reduce_parameters": float(state["theta"].size),
-        "validation_gradients": float(cost.passes),
+        "validation_passes": float(cost.passes),
         "min_weight": float(weights.min()),
         "max_weight": float(weights.max()),
     }

@@ -69,7 +69,7 @@ def test_the_variance_of_a_gradient_from_shots() -> None:
     """(Var₊v + Var₋v) / (4N) for each angle, where Var± is that of v under the outcomes of the shifted circuit."""
     theta_vector = ParameterVector("theta", 6)
     qiskit = born_circuit(3, 1).assign_parameters(theta_vector)
-    circuit, theta, shots, repeats = Circuit(qiskit), angles(2, 6), 50, 1000
+    circuit, theta, shots, repeats = Circuit(qiskit), angles(2, 6), 50, 500
     v = np.random.default_rng(1).normal(size=8)
 
     def variance(x: np.ndarray) -> float:
@@ -81,8 +81,8 @@ def test_the_variance_of_a_gradient_from_shots() -> None:
     samples = [
         parameter_shift(circuit, theta, Shots(shots), Key.of(0).fold(repeat)).pullback(v) for repeat in range(repeats)
     ]
-    # a sample variance of M normal draws has a relative deviation of √(2/M) = 4.5 %
-    np.testing.assert_allclose(np.var(samples, axis=0), expected, rtol=0.2)
+    # a sample variance of M normal draws has a relative deviation of √(2/M) = 6.3 %
+    np.testing.assert_allclose(np.var(samples, axis=0), expected, rtol=0.3)
     np.testing.assert_allclose(
         np.mean(samples, axis=0), exact(circuit, theta).pullback(v), atol=5 * np.sqrt(max(expected) / repeats)
     )
@@ -110,7 +110,7 @@ def test_deep_circuits_have_barren_plateaus(qubits: int, with_rz: bool) -> None:
     a random unit vector: E[z₁²z₂²] = 1/(N(N+2)). For complex φ it is half of E|z₁|²|z₂|² = 1/(N(N+1)), times
     E[1 − ⟨Y⟩²] = N/(N+1), since what χ has along ψ gives nothing.
     """
-    N, samples = 2**qubits, 3000
+    N, samples = 2**qubits, 2000
     circuit = Circuit(_deep(qubits, 6 * qubits, with_rz=with_rz))
     middle = qubits * (1 + with_rz) * 3 * qubits
     theta = np.random.default_rng(qubits).uniform(0, 2 * np.pi, (samples, circuit.parameters))
