@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Annotated, final
@@ -13,8 +12,8 @@ from pydantic import Field
 
 from qfedfm.clients.attack import Attack
 from qfedfm.clients.attacks._observed import observed, send_all
+from qfedfm.core.checks import check_fields
 from qfedfm.core.cohort import ClientId
-from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 
@@ -40,8 +39,7 @@ class Alie(Attack):
     z: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
     def __post_init__(self) -> None:
-        if self.z is not None and not (self.z >= 0 and math.isfinite(self.z)):
-            raise ConfigError(f"alie z {self.z}", "a number of standard deviations, at least 0")
+        check_fields(self)
 
     def forge(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -12,8 +11,8 @@ from pydantic import Field
 
 from qfedfm.clients.attack import Attack
 from qfedfm.clients.attacks._observed import send
+from qfedfm.core.checks import check_fields
 from qfedfm.core.cohort import ClientId
-from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 
@@ -39,8 +38,7 @@ class Gaussian(Attack):
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.scale > 0 and math.isfinite(self.scale)):
-            raise ConfigError(f"gaussian scale {self.scale}", "a positive number")
+        check_fields(self)
 
     def forge(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -12,8 +11,8 @@ from pydantic import Field
 
 from qfedfm.clients.attack import Attack
 from qfedfm.clients.attacks._observed import observed, send_all
+from qfedfm.core.checks import check_fields
 from qfedfm.core.cohort import ClientId
-from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 
@@ -40,8 +39,7 @@ class InnerProductManipulation(Attack):
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
 
     def __post_init__(self) -> None:
-        if not (self.epsilon > 0 and math.isfinite(self.epsilon)):
-            raise ConfigError(f"ipm epsilon {self.epsilon}", "a positive number")
+        check_fields(self)
 
     def forge(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Annotated, final
 
@@ -10,8 +9,8 @@ from pydantic import Field
 
 from qfedfm.clients.jobs import Job
 from qfedfm.clients.method import LocalMethod
+from qfedfm.core.checks import check_fields
 from qfedfm.core.cohort import State
-from qfedfm.core.errors import ConfigError
 from qfedfm.core.registry import part
 
 
@@ -33,8 +32,7 @@ class FedProx(LocalMethod):
     mu: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
 
     def __post_init__(self) -> None:
-        if not (self.mu >= 0 and math.isfinite(self.mu)):
-            raise ConfigError(f"fedprox mu {self.mu}", "a number, at least 0")
+        check_fields(self)
 
     def prepare(self, job: Job, server: State, own: State) -> Job:
         return replace(job, proximal=self.mu)

@@ -1,0 +1,89 @@
+"""From pydantic's errors to one line, on models that nest as an experiment does."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pydantic
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from qfedfm.core.validation import explain
+
+
+@dataclass(frozen=True)
+class Schedule:
+    warmup: int = 0
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Text(Model):
+    kind: Literal["text"] = "text"
+    columns: tuple[str, ...] = ()
+
+
+class Image(Model):
+    kind: Literal["image"] = "image"
+    pixels: int
+
+
+class Training(Model):
+    rate: Annotated[float, Field(gt=0)] = 0.1
+    schedule: Schedule | None = None
+
+
+class Root(Model):
+    name: str
+    task: Annotated[Text | Image, Field(discriminator="kind")] = Text()
+    training: Training = Training()
+    arms: dict[str, Training] = {}
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _short(cls, name: str) -> str:
+        if len(name) > 5:
+            raise ValueError("a name of at most five letters")
+        return name
+
+    @pydantic.model_validator(mode="after")
+    def _apart(self) -> "Root":
+        if self.name in self.arms:
+            raise ValueError("arms with other names")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "no 'name'; expected a value; add it to the experiment"),
+        ({"name": 3}, "name = 3; expected a valid string"),
+        ({"name": "longer"}, "name = 'longer'; expected a name of at most five letters"),
+        ({"name": "a", "nmae": 1}, "unknown key 'nmae'; did you mean 'name'?"),
+        ({"name": "a", "training": {"rate": 0}}, "training.rate = 0; expected greater than 0"),
+        ({"name": "a", "training": {"rat": 1}}, "unknown key 'training.rat'; did you mean 'rate'?"),
+        (
+            {"name": "a", "training": {"schedule": {"warmup": "x"}}},
+            "training.schedule.warmup = 'x'; expected a valid int",
+        ),
+        ({"name": "a", "arms": {"b": {"rate": "x"}}}, "arms.b.rate = 'x'; expected a valid number"),
+        ({"name": "a", "arms": {"b": {"rat": 1}}}, "unknown key 'arms.b.rat'; did you mean 'rate'?"),
+        ({"name": "a", "task": {"kind": "image"}}, "no 'task.image.pixels'"),
+        ({"name": "a", "task": {"kind": "image", "pixel": 3, "pixels": 1}}, "did you mean 'pixels'?"),
+        ({"name": "a", "task": {"kind": "sound"}}, "task = {'kind': 'sound'}"),
+        ({"name": "a", "arms": {"a": {}}}, "Root; expected arms with other names"),
+    ],
+)
+def test_the_first_error_becomes_one_line(settings, message):
+    with pytest.raises(pydantic.ValidationError) as caught:
+        Root.model_validate(settings)
+    explained = str(explain(caught.value, Root))
+    assert explained.startswith(message) or explained.endswith(message)
+    assert "\n" not in explained
+
+
+def test_a_dataclass_and_a_place_in_front_of_its_fields():
+    with pytest.raises(pydantic.ValidationError) as caught:
+        pydantic.TypeAdapter(Schedule).validate_python({"warmup": "x"})
+    assert str(explain(caught.value, Schedule, "schedule:")).startswith("schedule:.warmup = 'x'")
