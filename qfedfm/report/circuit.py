@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qfedfm.core.errors import QfedfmError
 from qfedfm.core.registry import build
 from qfedfm.report.study import Study
-from qfedfm.report.svg import style, svg
+from qfedfm.report.svg import blank, style, svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BLACK_ON_CARD = {"name": "bw"}
+_INCHES_A_GATE = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,21 @@ def _clients(study: Study) -> int:
 
 
 def _draw(method: str, circuit: Any, clients: int, name: str) -> Drawing:
-    from matplotlib.figure import Figure
-
     with style(**{"text.parse_math": True}):
-        figure = Figure()
-        drawn = circuit.draw("mpl", ax=figure.add_subplot(), style=_BLACK_ON_CARD, fold=-1)
-        figure = drawn or figure
+        # Qiskit fits its text to the size of the axes, which is known only once the circuit has been laid out.
+        (left, right), (bottom, top) = _onto(circuit, 5.0, 5.0)[1]
+        figure, _ = _onto(circuit, _INCHES_A_GATE * (right - left), _INCHES_A_GATE * (top - bottom))
         two = circuit.num_nonlocal_gates()
         note = (
             f"{circuit.num_qubits} qubits for {clients} clients, depth {circuit.depth()}, "
             f"{two} two-qubit gate{'s' if two != 1 else ''}, {circuit.num_parameters} parameters."
         )
-        return Drawing(method, svg(figure, name, f"Circuit of {method}: {note}", fonttype="path"), note)
+        return Drawing(method, svg(figure, name, f"Circuit of {method}: {note}", fonttype="path", least=0.7), note)
+
+
+def _onto(circuit: Any, width: float, height: float) -> tuple[Figure, tuple[Any, Any]]:
+    figure = blank(width, height)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    circuit.draw("mpl", ax=axes, style=_BLACK_ON_CARD, fold=-1)
+    return figure, (axes.get_xlim(), axes.get_ylim())

@@ -43,34 +43,46 @@ def uplink(traces: Sequence[Sequence[Line]]) -> dict[int, float]:
 
 def draw_rounds(axes: Axes, study: Study, looks: Mapping[str, Look]) -> None:
     """Mean accuracy by round with the 95 % t-interval over seeds."""
-    _draw(axes, study, looks, by_bytes=False)
-    axes.set_xlabel("round")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    _draw(axes, study, looks, "accuracy", 100.0)
+    _label(axes, "accuracy, %")
+
+
+def draw_loss(axes: Axes, study: Study, looks: Mapping[str, Look]) -> None:
+    """Mean loss on the test rows by round with the 95 % t-interval over seeds."""
+    _draw(axes, study, looks, "loss", 1.0)
+    _label(axes, "loss on the test rows")
 
 
 def draw_bytes(axes: Axes, study: Study, looks: Mapping[str, Look]) -> None:
     """Mean accuracy by the megabytes that all clients have sent."""
-    _draw(axes, study, looks, by_bytes=True)
+    _draw(axes, study, looks, "accuracy", 100.0, by_bytes=True)
     axes.set_xlabel("sent by all clients, MB")
+    axes.set_ylabel("accuracy, %")
 
 
-def _draw(axes: Axes, study: Study, looks: Mapping[str, Look], *, by_bytes: bool) -> None:
-    low, high = math.inf, -math.inf
+def _label(axes: Axes, quantity: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("round")
+    axes.set_ylabel(quantity)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _draw(
+    axes: Axes, study: Study, looks: Mapping[str, Look], metric: str, scale: float, *, by_bytes: bool = False
+) -> None:
+    seen: list[float] = []
     for method in study.methods:
         traces = list(study.traces(method))
         sent = uplink(traces)
-        means = by_round(traces, "accuracy")
-        if not means:
-            continue
-        at = [sent[number] if by_bytes else number for number in means]
-        look, mean = looks[method], [100 * each.mean for each in means.values()]
+        means = by_round(traces, metric)
+        at = [sent[number] if by_bytes else float(number) for number in means]
+        look, mean = looks[method], [scale * each.mean for each in means.values()]
         axes.plot(at, mean, color=look.colour, linestyle=look.dash, marker=look.marker, label=look.label)
-        ends = [100 * end for each in means.values() for end in each.interval or (each.mean, each.mean)]
+        ends = [scale * end for each in means.values() for end in each.interval or (each.mean, each.mean)]
         axes.fill_between(at, ends[::2], ends[1::2], color=look.colour, alpha=0.12, linewidth=0)
-        values = [100 * x for x in finite([line.get("accuracy") for trace in traces for line in trace])]
-        low, high = min(low, *values), max(high, *values)
-    if low <= high:
+        seen += [scale * x for x in finite([line.get(metric) for trace in traces for line in trace])]
+    if seen:
         # With few seeds an interval can be wider than the whole of the data: the view is of the data.
-        margin = 0.08 * (high - low) + 0.5
-        axes.set_ylim(low - margin, high + margin)
-    axes.set_ylabel("accuracy, %")
+        margin = 0.08 * (max(seen) - min(seen)) + 0.005 * scale
+        axes.set_ylim(min(seen) - margin, max(seen) + margin)

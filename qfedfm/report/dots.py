@@ -49,7 +49,8 @@ def draw_forest(axes: Axes, study: Study, looks: Mapping[str, Look]) -> None:
 
 def draw_final(axes: Axes, study: Study, looks: Mapping[str, Look]) -> None:
     """Final accuracy of each method with its 95 % t-interval; the small dots are single seeds."""
-    lines = [line for line in study.summary if line.get("accuracy")]
+    finished = [line for line in study.summary if line.get("accuracy")]
+    lines = sorted(finished, key=lambda line: -line["accuracy"]["mean"])
     for row, line in enumerate(lines):
         values = [100 * x for x in by_seed(study.runs, line["method"], "accuracy").values()]
         axes.plot(values, [row + 0.24] * len(values), ".", color=MUTED, markersize=4)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qfedfm.report.curves import draw_bytes, draw_rounds
+from qfedfm.report.curves import draw_bytes, draw_loss, draw_rounds
 from qfedfm.report.dots import client_accuracy, comparisons, draw_clients, draw_final, draw_forest
 from qfedfm.report.look import Look, looks
 from qfedfm.report.study import Line, Study
@@ -49,15 +49,20 @@ def final(study: Study, look: Mapping[str, Look], prefix: str) -> Panel | None:
 
 
 def curves(study: Study, look: Mapping[str, Look], prefix: str) -> list[Panel]:
-    """Accuracy by round, by bytes, and for each client; those that the history has data for."""
+    """Accuracy by round and by bytes, loss by round, accuracy of each client: those that the history has data for."""
     panels = []
     # Below the axes the legend takes a line for every three methods.
     legend = 0.22 * -(-len(study.methods) // 3)
     if any(line.get("accuracy") is not None for line in study.history):
         band = "Mean over seeds; bands: 95 % t-interval. Round 0 is the model before training."
-        panels.append(_panel(draw_rounds, study, look, prefix + "rounds", 3.2 + legend, "Accuracy by round", band))
-        sent = "The same against the bytes of all payloads from clients to server, headers included."
-        panels.append(_panel(draw_bytes, study, look, prefix + "bytes", 3.2 + legend, "Accuracy by uplink", sent))
+        sent = "Against the bytes of all payloads from clients to server, headers included."
+        loss = "Mean over seeds; bands: 95 % t-interval. A loss that rises while accuracy holds shows overconfidence."
+        for draw, name, title, caption in (
+            (draw_rounds, "rounds", "Accuracy by round", band),
+            (draw_bytes, "bytes", "Accuracy by uplink", sent),
+            (draw_loss, "loss", "Loss by round", loss),
+        ):
+            panels.append(_panel(draw, study, look, prefix + name, 3.2 + legend, title, caption))
     table = client_accuracy(study)
     if table:
         height = 1.0 + 0.27 * len({client for each in table.values() for client in each}) + legend

@@ -10,24 +10,29 @@ from qfedfm.report.study import Study
 
 PALETTE = (
     ("#d55e00", "#ff924c"),
-    ("#0072b2", "#4f9fe8"),
-    ("#009e73", "#2fcfa0"),
-    ("#b0508a", "#e79bc5"),
-    ("#43a4de", "#a8ddff"),
-    ("#5b6670", "#b4c0cc"),
+    ("#093f7e", "#008fff"),
+    ("#6bac79", "#a3ffbc"),
+    ("#b182af", "#a482c0"),
+    ("#0094f4", "#9ffaff"),
+    ("#00464a", "#958d82"),
 )
-"""Colours on light and on dark paper: those of Okabe & Ito (2008), some darkened so that they show on white."""
-INK, RULE, MUTED, HOSTILE, PAPER = "#1c2126", "#d9dee3", "#7c8791", "#b3261e", "#ffffff"
+"""Colours on light and on dark paper: hues of Okabe & Ito (2008), moved until any two differ by more than 30 in CIELAB for
+normal sight, protanopes and deuteranopes.
+"""
+INK, RULE, MUTED, HOSTILE = "#1c2126", "#d9dee3", "#7c8791", "#b3261e"
+PAPER, BLACK = "#ffffff", "#000000"
 VARIABLES = {
     INK: ("ink", "#e8ecef"),
     RULE: ("rule", "#39424b"),
     MUTED: ("muted", "#98a4af"),
     HOSTILE: ("hostile", "#ff7d72"),
     PAPER: ("card", "#1b2127"),
+    BLACK: ("black", "#e8ecef"),
     **{light: (f"c{index}", dark) for index, (light, dark) in enumerate(PALETTE)},
 }
 """For each colour of the figures the name of its CSS variable and its value on dark paper."""
-_DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
+Dash = str | tuple[int, tuple[float, ...]]
+_DASHES: tuple[Dash, ...] = ("solid", (0, (4.0, 1.5)), (0, (1.0, 1.2)), (0, (5.0, 1.2, 1.0, 1.2)))
 _MARKERS = "osv^Phd*X"
 DIAMOND = "◆"
 
@@ -46,7 +51,7 @@ class Look:
 
     label: str
     colour: str
-    dash: str | tuple[int, tuple[float, ...]]
+    dash: Dash
     marker: str
     quantum: bool
 
@@ -57,11 +62,14 @@ class Look:
 
 
 def looks(studies: Iterable[Study]) -> dict[str, Look]:
-    """The look of every method of all studies: the quantum ones first, so that they get the strongest colours."""
+    """The look of every method of all studies: the quantum ones come first, so that they get the strongest colours, and
+    controls last.
+    """
     studies = list(studies)
+    controls = {run["method"] for study in studies for run in study.runs if run.get("control_of")}
     quantum = {method for study in studies for method in study.quantum}
     names = dict.fromkeys(method for study in studies for method in study.methods)
-    ordered = sorted(names, key=lambda method: method not in quantum)
+    ordered = sorted(names, key=lambda method: (method in controls, method not in quantum))
     markers = itertools.cycle(_MARKERS)
     found = {}
     for index, method in enumerate(ordered):

@@ -32,12 +32,7 @@ def decimal(value: Any, digits: int = 3) -> str:
 
 
 def count(value: Any) -> str:
-    """An integer with thin spaces between thousands.
-
-    Example:
-        >>> count(37635)
-        '37\\u2009635'
-    """
+    """An integer with thin spaces between thousands."""
     return f"{round(value):,}".replace(",", "\u2009") if is_number(value) else NOTHING
 
 

@@ -27,7 +27,7 @@ def methods(study: Study) -> Rows:
     """A line for each method: means over its finished runs."""
     heads = (
         "method", "accuracy, %", "vs strongest twin, points", "could have seen", "macro F1, %", "worst client, %",
-        "loss", "seeds", "uplink", "downlink", "server s", "training s", "parameters of the reduce", "saw validation data",
+        "loss", "seeds", "uplink", "server s", "training s", "reduce parameters", "validation data",
     )  # fmt: skip
     return Rows(heads, tuple(_method(study, line) for line in study.summary))
 
@@ -35,18 +35,16 @@ def methods(study: Study) -> Rows:
 def _method(study: Study, line: Mapping[str, Any]) -> tuple[str, ...]:
     runs = [run for run in study.runs if run["method"] == line["method"]]
     twin = line.get("vs_twin") or {}
-    seen = twin.get("detectable")
     return (
         named(study, line["method"]),
         numbers.with_interval(line.get("accuracy")),
         numbers.difference(twin),
-        f"{100 * seen:.1f}" if numbers.is_number(seen) else numbers.NOTHING,
-        numbers.with_interval(line.get("macro_f1")),
-        numbers.with_interval(line.get("worst_client")),
+        numbers.percent(twin.get("detectable")),
+        numbers.percent((line.get("macro_f1") or {}).get("mean")),
+        numbers.percent((line.get("worst_client") or {}).get("mean")),
         numbers.decimal((line.get("loss") or {}).get("mean")),
         str(line.get("seeds", len(runs))),
         numbers.size(average(runs, "uplink_bytes")),
-        numbers.size(average(runs, "downlink_bytes")),
         numbers.decimal(average(runs, "server_seconds"), 2),
         numbers.decimal(average(runs, "train_seconds"), 1),
         numbers.count(average(runs, "reduce_parameters")),

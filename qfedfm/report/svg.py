@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STYLE = {
     "font.family": "DejaVu Sans",
-    "font.size": 9.0,
+    "font.size": 10.0,
     "text.color": INK,
     "text.parse_math": False,
     "axes.edgecolor": MUTED,
@@ -27,12 +27,12 @@ STYLE = {
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 9.5,
+    "axes.titlesize": 10.0,
     "figure.facecolor": "none",
     "grid.color": RULE,
     "grid.linewidth": 0.7,
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": 9.0,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
@@ -42,7 +42,7 @@ STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "qfedfm",
 }
-_FONT = re.compile(r"(font:[^;\"]*?\d(?:\.\d+)?px )[^;\"]*")
+_FONT = re.compile(r"font-family: [^;\"]*")
 _COLOUR = re.compile("|".join(VARIABLES), re.IGNORECASE)
 _IDS = re.compile(r"(\bid=\"|url\(#|xlink:href=\"#)")
 
@@ -67,7 +67,7 @@ def blank(width: float = 5.4, height: float = 3.4) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def svg(figure: Figure, name: str, title: str, fonttype: str = "none") -> str:
+def svg(figure: Figure, name: str, title: str, fonttype: str = "none", least: float = 0.0) -> str:
     """The figure as an ``<svg>`` element.
 
     Colours become CSS variables of the page, ids get ``name`` in front so that two figures on a page do not meet, and
@@ -77,6 +77,7 @@ def svg(figure: Figure, name: str, title: str, fonttype: str = "none") -> str:
         figure: drawn within `style`.
         name: letters, digits and hyphens; different for each figure of a page.
         title: what the figure shows, for those who cannot see it.
+        least: the smallest width on a narrow screen, as a share of the natural one; what does not fit is scrolled to.
         fonttype: ``none`` leaves text as text in the page's font, ``path`` draws it (formulas need this).
     """
     from xml.sax.saxutils import escape, quoteattr
@@ -88,7 +89,9 @@ def svg(figure: Figure, name: str, title: str, fonttype: str = "none") -> str:
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
     head, _, rest = text.partition(">")
     head = re.sub(r'\s(?:xmlns(?::xlink)?|width|height|version)="[^"]*"', "", head)
-    head += f' role="img" aria-label={quoteattr(title)} style="max-width:{round(96 * figure.get_figwidth())}px"'
-    text = _FONT.sub(r"\1var(--sans)", f"{head}><title>{escape(title)}</title>{rest}")
+    width = 96 * figure.get_figwidth()
+    limits = f"max-width:{width:.0f}px;min-width:{least * width:.0f}px"
+    head += f' role="img" aria-label={quoteattr(title)} style="{limits}"'
+    text = _FONT.sub("font-family: var(--sans)", f"{head}><title>{escape(title)}</title>{rest}")
     text = _COLOUR.sub(lambda match: f"var(--{VARIABLES[match[0].lower()][0]})", text)
     return _IDS.sub(rf"\g<1>{name}-", text).strip()

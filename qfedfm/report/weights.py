@@ -23,12 +23,14 @@ def weighted(study: Study) -> list[str]:
 
 def highest(study: Study) -> float:
     """The largest weight of any client in any method, so that all panels can have one scale."""
-    weights = [w for line in study.history for w in finite(list(_weights(line).values()))]
+    weights = [w for line in study.history for w in _weights(line).values()]
     return max(weights, default=1.0)
 
 
 def draw_weights(axes: Axes, study: Study, method: str, looks: Mapping[str, Look]) -> None:
     """One method: thin lines are single clients and seeds, thick lines the means of honest and hostile clients."""
+    from matplotlib.ticker import MaxNLocator
+
     honest, hostile = paths(list(study.traces(method)))
     for group, colour, label, marker in ((honest, MUTED, "honest", "o"), (hostile, HOSTILE, "hostile", "x")):
         for path in group:
@@ -37,10 +39,10 @@ def draw_weights(axes: Axes, study: Study, method: str, looks: Mapping[str, Look
         if means:
             ink = INK if label == "honest" else colour
             axes.plot(list(means), list(means.values()), color=ink, linewidth=2, marker=marker, label=label)
-    axes.set_title(looks[method].label, loc="left", color=looks[method].colour, fontweight="bold")
+    axes.set_title(looks[method].label, loc="left", fontweight="bold")
     axes.set_xlabel("round")
     axes.set_ylabel("weight")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def paths(traces: Sequence[Sequence[Line]]) -> tuple[list[Path], list[Path]]:
@@ -50,8 +52,7 @@ def paths(traces: Sequence[Sequence[Line]]) -> tuple[list[Path], list[Path]]:
         found: dict[str, Path] = {}
         for line in trace:
             for client, weight in _weights(line).items():
-                if finite([weight]):
-                    found.setdefault(client, {})[line["round"]] = float(weight)
+                found.setdefault(client, {})[line["round"]] = weight
         bad = {str(client) for line in trace for client in line.get("hostile") or ()}
         for client, path in found.items():
             groups[client in bad].append(path)
@@ -65,5 +66,5 @@ def mean_path(group: Sequence[Path]) -> Path:
     return {number: sum(weights) / len(weights) for number, weights in present.items()}
 
 
-def _weights(line: Line) -> Mapping[str, float]:
-    return line.get("client_weights") or {}
+def _weights(line: Line) -> dict[str, float]:
+    return {client: float(x) for client, x in (line.get("client_weights") or {}).items() if finite([x])}

@@ -82,9 +82,10 @@ def run_of(method, seed, lines):
         "uplink_bytes": sum(each["uplink_bytes"] for each in lines),
         "downlink_bytes": sum(each["downlink_bytes"] for each in lines),
         "server_seconds": 1.6, "train_seconds": 12.0, "shots": 0, "circuits": 100 * (len(lines) - 1) if quantum else 0,
-        "trainable_parameters": 37_635, "reduce_parameters": {"born": 8, "amplitudes": 10, "softmax": 10}.get(method, 0),
+        "trainable_parameters": 37_635,
+        "reduce_parameters": {"born": 8, "amplitudes": 10, "softmax": 10}.get(method, 0),
         "sees_validation": method in WEIGHTED - {"mean"}, "refused": sum(len(each["refused"]) for each in lines),
-        "adapter": f"adapters/{method}/seed-{seed}",
+        "hostile": last["hostile"], "adapter": f"adapters/{method}/seed-{seed}",
     }  # fmt: skip
 
 
@@ -113,12 +114,13 @@ def results_of(history, methods=tuple(METHODS), seeds=(1, 2, 3, 4, 5), rounds=8)
             "hostile": {"clients": 3, "attack": {"name": "sign-flip", "scale": 3.0}},
         },
         "environment": {
-            "python": "3.11.2", "torch": "2.13.0", "cores": 2, "commit": "0123456789abcdef", "config_hash": "fedcba9876543210",
-            "device": "cpu", "precision": "bfloat16",
+            "python": "3.11.2", "torch": "2.13.0", "cores": 2, "commit": "0123456789abcdef",
+            "config_hash": "fedcba9876543210", "device": "cpu", "precision": "bfloat16",
         },
         "runs": runs, "summary": summary, "tuning": tuning,
         "clients": {
-            str(c): {"name": NAMES[c], "train_rows": 200 - 11 * c, "test_rows": 60 - 2 * c, "hostile": False} for c in range(10)
+            str(c): {"name": NAMES[c], "train_rows": 200 - 11 * c, "test_rows": 60 - 2 * c, "hostile": False}
+            for c in range(10)
         },
         "conclusion": conclude(summary, runs),
     }  # fmt: skip
