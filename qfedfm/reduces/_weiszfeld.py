@@ -60,7 +60,7 @@ def _pulls(G: Square, shares: Weights, weights: Weights, smoothing: float) -> tu
 
 
 def _newton(G: Square, shares: Weights, weights: Weights, pulls: Weights) -> Iterator[tuple[float, Weights]]:
-    """Newton steps on F of several lengths, the longest first; none where the equations have no finite solution.
+    """Newton steps on F of several lengths, the longest first; none where the Hessian is singular.
 
     With A the columns z − xᵢ, K = AᵀA, r the smoothed distances and B = Σ β, the Hessian is B·I − A diag(β/r²) Aᵀ;
     by the Woodbury identity the step is −A c with (B diag(r³/α) − K) c = r², here scaled by r^(3/2) on both sides.
@@ -75,5 +75,4 @@ def _newton(G: Square, shares: Weights, weights: Weights, pulls: Weights) -> Ite
     except np.linalg.LinAlgError:
         return
     step = c - c.sum() * weights
-    if np.isfinite(step).all():
-        yield from ((length, weights + length * step) for length in _STEPS)
+    yield from ((length, weights + length * step) for length in _STEPS)

@@ -48,6 +48,7 @@ def test_the_error_is_within_the_stated_bound() -> None:
 def test_two_little_endian_bytes_a_coordinate() -> None:
     body = qf.layers.Bfloat16().encode(np.array([1.0, -2.0], np.float32), client_at(2))
     assert body == bytes([0x80, 0x3F, 0x00, 0xC0])
+    assert qf.layers.Bfloat16().largest(client_at(2).layout) == len(body)
 
 
 def test_does_not_change_its_input() -> None:

@@ -4,6 +4,7 @@ from scipy import optimize
 
 import qfedfm as qf
 from qfedfm.core.errors import ConfigError
+from qfedfm.reduces._weiszfeld import _newton
 from tests.peers import byzfl
 from tests.reduces.cohorts import HUGE, cohort_of, normal, reduced
 
@@ -116,6 +117,33 @@ def test_converges_on_degenerate_updates(seed: int) -> None:
     result = reduced(qf.reduces.GeometricMedian(), cohort_of(X, rng.integers(1, 100, n)))
     assert result.diagnostics.get("weiszfeld_residual", 0.0) <= 1e-6
     assert (result.row_weights >= 0).all()
+
+
+def test_stops_with_the_residual_that_it_has_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qfedfm.reduces._weiszfeld._MOST_ITERATIONS", 2)
+    X = normal(9, 4)
+    result = reduced(qf.reduces.GeometricMedian(), cohort_of(X))
+    assert result.diagnostics["weiszfeld_iterations"] == 2
+    assert 1e-6 < result.diagnostics["weiszfeld_residual"] < 0.5
+    np.testing.assert_allclose(result.vector, minimiser(X, np.full(9, 1 / 9)), atol=0.2)
+
+
+def test_between_two_points_there_is_no_newton_step() -> None:
+    half = np.full(2, 0.5)
+    steps = _newton(np.array([[1.0, -1.0], [-1.0, 1.0]]), shares=half, weights=half, pulls=half)
+    assert list(steps) == []
+
+
+def test_a_newton_step_solves_the_equations_of_the_smoothed_objective() -> None:
+    X, w, mu = normal(6, 3).astype(np.float64), np.array([0.3, 0.3, 0.1, 0.1, 0.1, 0.1]), 1e-3
+    shares = np.full(6, 1 / 6)
+    away = w @ X - X
+    r = np.sqrt(np.sum(away**2, axis=1) + mu**2)
+    hessian = np.sum([a / s * (np.eye(3) - np.outer(v, v) / s**2) for a, s, v in zip(shares, r, away, strict=True)], 0)
+    expected = -np.linalg.solve(hessian, (shares / r) @ away)
+    length, trial = next(_newton(X @ X.T, shares=shares, weights=w, pulls=shares / r))
+    assert length == 1
+    np.testing.assert_allclose((trial - w) @ X, expected, rtol=1e-9)
 
 
 def test_reports_the_weights_that_make_the_vector() -> None:
