@@ -12,6 +12,8 @@ from qfedfm.core.validation import explain
 
 @dataclass(frozen=True)
 class Schedule:
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     warmup: int = 0
 
 
@@ -66,6 +68,10 @@ class Root(Model):
         (
             {"name": "a", "training": {"schedule": {"warmup": "x"}}},
             "training.schedule.warmup = 'x'; expected a valid int",
+        ),
+        (
+            {"name": "a", "training": {"schedule": {"warmpu": 1}}},
+            "unknown key 'training.schedule.warmpu'; did you mean 'warmup'?",
         ),
         ({"name": "a", "arms": {"b": {"rate": "x"}}}, "arms.b.rate = 'x'; expected a valid number"),
         ({"name": "a", "arms": {"b": {"rat": 1}}}, "unknown key 'arms.b.rat'; did you mean 'rate'?"),
