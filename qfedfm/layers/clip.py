@@ -19,7 +19,7 @@ from qfedfm.core.registry import part
 @final
 @dataclass(frozen=True)
 class Clip(VectorLayer):
-    """x · min(1, C/‖x‖) with the L2 norm over the whole update, in float64 (Section 3, flat clipping).
+    """x · min(1, C/‖x‖) with the L2 norm over the whole update, in float64.
 
     The server clips what arrives once more, since a hostile client need not: whatever a client sends, the cohort holds
     a row of norm at most C. An honest update that was clipped before arrives unchanged.

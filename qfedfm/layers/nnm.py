@@ -20,7 +20,7 @@ from qfedfm.core.registry import part
 @final
 @dataclass(frozen=True)
 class Nnm(CohortLayer):
-    """yᵢ = (1/(n − f)) Σ xⱼ over the n − f updates nearest to xᵢ, itself among them (Algorithm 2).
+    """yᵢ = (1/(n − f)) Σ xⱼ over the n − f updates nearest to xᵢ, itself among them.
 
     Every neighbour counts once, whatever its sample weight; row i keeps the id and the sample weight of client i.
     A row is then a mixture of several clients, so that reduces whose state belongs to single clients are refused

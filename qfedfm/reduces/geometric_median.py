@@ -22,7 +22,7 @@ from qfedfm.reduces._weiszfeld import geometric_median
 @final
 @dataclass(frozen=True)
 class GeometricMedian(Reduce):
-    """argmin_z Σᵢ αᵢ √(‖z − xᵢ‖² + μ²), with αᵢ the sample shares (Equation 2, smoothed).
+    """argmin_z Σᵢ αᵢ √(‖z − xᵢ‖² + μ²), with αᵢ the sample shares.
 
     Weiszfeld's iteration z ← Σ βᵢ xᵢ / Σ βᵢ, βᵢ = αᵢ / √(‖z − xᵢ‖² + μ²), runs on n weights and the n × n Gram matrix.
     μ is relative to the spread s of the updates, s = minᵢ of the α-weighted median distance from xᵢ, so that nothing

@@ -21,7 +21,7 @@ from qfedfm.reduces.krum import scores
 @final
 @dataclass(frozen=True)
 class MultiKrum(Reduce):
-    """(1/m) Σ xᵢ over the m updates with the smallest Krum scores (Section 4).
+    """(1/m) Σ xᵢ over the m updates with the smallest Krum scores.
 
     Every selected update counts once, whatever its sample weight: row weight 1/m for the selected and 0 else.
 
