@@ -112,7 +112,7 @@ def attach(base: PreTrainedModel, adapter: Adapter, key: Key, untrained: frozens
         torch.manual_seed(key.fold("adapter").integer())
         try:
             model = peft.get_peft_model(base, config)
-        except (ValueError, TypeError, ImportError, RuntimeError) as error:
+        except (ValueError, TypeError, AttributeError, ImportError, RuntimeError) as error:
             reason = str(error).partition(". ")[0].splitlines()[0]
             remedy = "name modules of this model in options.target_modules"
             raise ConfigError(f"adapter {adapter.kind!r} does not fit the model: {reason}", "", remedy) from None

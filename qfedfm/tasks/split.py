@@ -140,8 +140,9 @@ def divide(
     for client, name in called.items():
         rows = held[owner == client]
         if len(rows) < partition.minimum:
-            given = f"client {name!r} with {len(rows)} rows"
-            raise DataError(given, f"at least {partition.minimum}", "bring more data, or lower partition.minimum")
+            given = f"client {name!r} with {len(rows)} rows, those of the server taken off"
+            remedy = "bring more data, raise train_rows, or lower validation, tuning or partition.minimum"
+            raise DataError(given, f"at least {partition.minimum}", remedy)
         test[client], train[client] = _halves(rows, labels, limits, key.fold("client", client))
     return Split(train, test, _sorted(validation), _sorted(tuning), called)
 

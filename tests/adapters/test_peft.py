@@ -170,6 +170,8 @@ def test_minilm_is_saved_and_loaded_and_names_its_base_by_the_hub(tmp_path):
             Adapter(options={"target_modules": ["nothing"]}),
             "does not fit the model: No modules were targeted.*target_modules",
         ),
+        (Adapter(kind="adalora"), "adapter 'adalora' with options {}: .*total_step"),
+        (Adapter(kind="adaption_prompt"), "does not fit the model"),
         (Adapter(layers=4), "layers = 4; expected at most 3"),
         (Adapter(kind="ia3", layers=1), "layers = 1 for adapter 'ia3', which peft cannot restrict"),
         (Adapter(options={"init_lora_weights": "pissa"}), "changes the frozen weights"),

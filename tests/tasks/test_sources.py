@@ -70,6 +70,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
         ("a.csv", b"text,text\na,b\n", r"names a column twice"),
         ("a.csv", b"text,label\na,0\nb,\n", r"no label in a.csv \(line 3\)"),
         ("a.csv", b"text,label\n,0\n", r"no row with a text"),
+        ("a.csv", b"text,label\na,0\n\n\nb,\n", r"no label in a.csv \(line 5\)"),
         ("a.csv", b"text,label\na,0\nb,0\n", r"1 class in column 'label' of a.csv; expected at least two"),
         ("a.jsonl", b'{"text": "a", "label": 0}\n{"text": "b"', r"a.jsonl line 2: "),
         ("a.jsonl", b'{"text": "a", "label": 0}\n[1]\n', r"a.jsonl line 2 is a list; expected a JSON object"),

@@ -90,13 +90,18 @@ def test_the_pool_does_not_depend_on_the_run_and_the_split_does():
 
 def test_an_empty_client_is_named():
     sources = np.where(SOURCES == 2, 1, SOURCES)
-    with pytest.raises(DataError, match="client 'c' with 0 rows; expected at least 10"):
+    with pytest.raises(DataError, match=r"client 'c' with 0 rows, .*; expected at least 10"):
         whole(BySource(), Limits(50, 20, 10, 10), sources=sources)
 
 
 def test_a_server_that_takes_everything_is_refused():
     with pytest.raises(DataError, match="2000 validation and tuning rows of 2000 rows"):
         pool(LABELS, SOURCES, BySource(), Limits(10, 10, 1500, 500), KEY)
+
+
+def test_a_server_that_takes_all_of_a_source_is_said():
+    with pytest.raises(DataError, match=r"client 'd' with 0 rows, .*lower validation, tuning"):
+        whole(BySource(), Limits(40, 20, 150, 150))
 
 
 def test_too_few_rows_for_the_clients_are_refused():

@@ -16,7 +16,7 @@ from qfedfm.adapters.tensors import layout_of, load_vector, vector_of
 from qfedfm.core.errors import ConfigError, DataError
 from qfedfm.core.key import Key
 from qfedfm.tasks.near_copies import normal_form
-from qfedfm.tasks.packed import Packed
+from qfedfm.tasks.packed import Packed, tokenise
 from qfedfm.tasks.protocol import Task
 from qfedfm.tasks.text import TextClassification
 
@@ -68,6 +68,29 @@ def test_rows_without_token_types_give_none():
     assert inputs["input_ids"].tolist() == [[3, 4, 5], [1, 2, 9]]
     assert inputs["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert set(inputs) == {"input_ids", "attention_mask"}
+
+
+class Letters:
+    """A tokenizer without token types: one token a letter, none for a space."""
+
+    model_input_names = ("input_ids", "attention_mask")
+
+    def __init__(self, pad, eos):
+        self.pad_token_id, self.eos_token_id = pad, eos
+
+    def __call__(self, texts, truncation, max_length, padding):
+        return {"input_ids": [[ord(letter) for letter in text if letter != " "][:max_length] for text in texts]}
+
+
+@pytest.mark.parametrize(("pad", "eos", "expected"), [(7, 8, 7), (None, 8, 8), (None, None, 0), (0, 8, 0)])
+def test_padding_is_the_tokenizers_own_where_it_has_one(pad, eos, expected):
+    packed = tokenise(Letters(pad, eos), ["a b", "c"], 4)
+    assert packed.inputs(np.array([1, 0]))["input_ids"].tolist() == [[99, expected], [97, 98]]
+
+
+def test_a_text_without_a_token_is_refused():
+    with pytest.raises(DataError, match="text '  ' gives no token"):
+        tokenise(Letters(0, 0), ["a", "  "], 4)
 
 
 def test_the_split_of_the_tweets(task):
