@@ -185,6 +185,28 @@ def test_too_few_updates_or_no_validation_data_raise_our_error(subject):
             part.reduce(cohort, state, case.server_at())
 
 
+LARGEST = np.finfo(np.float32).max
+EXTREMES = {
+    "one client at the largest number": lambda X: np.concatenate([np.full_like(X[:1], LARGEST), X[1:]]),
+    "one client at both ends": lambda X: np.concatenate([np.copysign(LARGEST, X[:1]), X[1:]]),
+    "nothing but zeros": np.zeros_like,
+    "subnormal numbers": lambda X: X * 1e-40,
+}
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+@each(Reduce)
+def test_a_reduce_stays_finite_at_the_ends_of_float32(subject, extreme):
+    part, case = subject.part, Case(5, 3, 9, 0, False, False, 1.0)
+    cohort = case.cohort(part.minimum_rows())
+    cohort = dataclasses.replace(cohort, X=EXTREMES[extreme](cohort.X).astype(np.float32))
+    reduced, state = part.reduce(cohort, part.init(case.layout, case.population(cohort)), case.server_at(part))
+    assert np.isfinite(reduced.vector).all()
+    assert reduced.row_weights is None or np.isfinite(reduced.row_weights).all()
+    assert all(np.isfinite(value).all() for value in state.values())
+    assert all(np.isfinite(value) for value in reduced.diagnostics.values())
+
+
 @each(CohortLayer)
 def test_a_cohort_layer_says_how_it_mixed(subject):
     part = subject.part
