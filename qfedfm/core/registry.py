@@ -117,7 +117,7 @@ def build(kind: str, config: str | Mapping[str, Any]) -> Any:
     try:
         return pydantic.TypeAdapter(cls).validate_python(options)
     except pydantic.ValidationError as error:
-        raise explain(error, cls, f"{kind} {name!r}:") from None
+        raise explain(error, cls, f"{kind} {name!r}") from None
 
 
 def describe(built: Part) -> dict[str, Any]:
