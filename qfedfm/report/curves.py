@@ -79,7 +79,11 @@ def _draw(
         at = [sent[number] if by_bytes else float(number) for number in means]
         look, mean = looks[method], [scale * each.mean for each in means.values()]
         axes.plot(at, mean, color=look.colour, linestyle=look.dash, marker=look.marker, label=look.label)
-        ends = [scale * end for each in means.values() for end in each.interval or (each.mean, each.mean)]
+        # The interval of two seeds is thirteen standard errors wide to each side: it would paint over everything.
+        bands = [each.interval if each.n > 2 else None for each in means.values()]
+        ends = [
+            scale * end for band, each in zip(bands, means.values(), strict=True) for end in band or 2 * (each.mean,)
+        ]
         axes.fill_between(at, ends[::2], ends[1::2], color=look.colour, alpha=0.12, linewidth=0)
         seen += [scale * x for x in finite([line.get(metric) for trace in traces for line in trace])]
     if seen:

@@ -56,6 +56,9 @@ def draw_final(axes: Axes, study: Study, looks: Mapping[str, Look]) -> None:
         axes.plot(values, [row + 0.24] * len(values), ".", color=MUTED, markersize=4)
         _point(axes, line["accuracy"]["mean"], line["accuracy"]["ci95"], row, looks[line["method"]])
     _rows(axes, [looks[line["method"]].label for line in lines])
+    # A t-interval over two or three seeds can reach beyond what an accuracy can be.
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(low, 0), min(high, 100))
     axes.set_xlabel("final accuracy, %")
 
 

@@ -54,9 +54,9 @@ def curves(study: Study, look: Mapping[str, Look], prefix: str) -> list[Panel]:
     # Below the axes the legend takes a line for every three methods.
     legend = 0.22 * -(-len(study.methods) // 3)
     if any(line.get("accuracy") is not None for line in study.history):
-        band = "Mean over seeds; bands: 95 % t-interval. Round 0 is the model before training."
+        band = "Mean over seeds; bands: 95 % t-interval, from three seeds on. Round 0 is the model before training."
         sent = "Against the bytes of all payloads from clients to server, headers included."
-        loss = "Mean over seeds; bands: 95 % t-interval. A loss that rises while accuracy holds shows overconfidence."
+        loss = "Mean over seeds; bands as above. A loss that rises while accuracy holds shows overconfidence."
         for draw, name, title, caption in (
             (draw_rounds, "rounds", "Accuracy by round", band),
             (draw_bytes, "bytes", "Accuracy by uplink", sent),
@@ -99,7 +99,7 @@ def _panel(
 
 
 def plot(results: Mapping[str, Any], history: Sequence[Line]) -> Figure:
-    """Accuracy by round, final accuracy, accuracy by uplink and paired differences, for a notebook.
+    """Accuracy by round, in the end and by uplink, and paired differences, for a notebook: what there is of it.
 
     Args:
         results: the contents of ``results.json``.
@@ -107,7 +107,9 @@ def plot(results: Mapping[str, Any], history: Sequence[Line]) -> Figure:
     """
     study = Study(results, history)
     look = looks([study])
-    draws: list[tuple[Draw, str]] = [(draw_rounds, "accuracy by round"), (draw_final, "final accuracy")]
+    draws: list[tuple[Draw, str]] = [(draw_rounds, "accuracy by round")]
+    if any(line.get("accuracy") for line in study.summary):
+        draws.append((draw_final, "final accuracy"))
     draws.append((draw_bytes, "accuracy by uplink"))
     if comparisons(study):
         draws.append((draw_forest, "paired differences"))

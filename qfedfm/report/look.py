@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from qfedfm.report.study import Study
@@ -16,8 +16,8 @@ PALETTE = (
     ("#0094f4", "#9ffaff"),
     ("#00464a", "#958d82"),
 )
-"""Colours on light and on dark paper: hues of Okabe & Ito (2008), moved until any two differ by more than 30 in CIELAB for
-normal sight, protanopes and deuteranopes.
+"""Colours on light and on dark paper: hues of Okabe & Ito (2008), moved until any two differ by more than 30 in CIELAB
+for normal sight, protanopes and deuteranopes.
 """
 INK, RULE, MUTED, HOSTILE = "#1c2126", "#d9dee3", "#7c8791", "#b3261e"
 PAPER, BLACK = "#ffffff", "#000000"
@@ -34,6 +34,7 @@ VARIABLES = {
 Dash = str | tuple[int, tuple[float, ...]]
 _DASHES: tuple[Dash, ...] = ("solid", (0, (4.0, 1.5)), (0, (1.0, 1.2)), (0, (5.0, 1.2, 1.0, 1.2)))
 _MARKERS = "osv^Phd*X"
+_OWN = 3
 DIAMOND = "◆"
 
 
@@ -62,23 +63,22 @@ class Look:
 
 
 def looks(studies: Iterable[Study]) -> dict[str, Look]:
-    """The look of every method of all studies: the quantum ones come first, so that they get the strongest colours, and
-    controls last.
-    """
+    """The look of every method of all studies: quantum methods first, with colours of their own, and controls last."""
     studies = list(studies)
-    controls = {run["method"] for study in studies for run in study.runs if run.get("control_of")}
     quantum = {method for study in studies for method in study.quantum}
+    controls = {run["method"] for study in studies for run in study.runs if run.get("control_of")}
     names = dict.fromkeys(method for study in studies for method in study.methods)
     ordered = sorted(names, key=lambda method: (method in controls, method not in quantum))
+    leading = [method for method in ordered if method in quantum - controls]
+    own = min(len(leading), _OWN)
+    styles = [*_cycle(PALETTE[:own], len(leading)), *_cycle(PALETTE[own:], len(ordered) - len(leading))]
     markers = itertools.cycle(_MARKERS)
     found = {}
-    for index, method in enumerate(ordered):
-        is_quantum = method in quantum
-        found[method] = Look(
-            f"{DIAMOND} {method}" if is_quantum else method,
-            PALETTE[index % len(PALETTE)][0],
-            _DASHES[index // len(PALETTE) % len(_DASHES)],
-            "D" if is_quantum else next(markers),
-            is_quantum,
-        )
+    for method, (colour, dash) in zip(ordered, styles, strict=True):
+        label, marker = (f"{DIAMOND} {method}", "D") if method in quantum else (method, next(markers))
+        found[method] = Look(label, colour, dash, marker, method in quantum)
     return found
+
+
+def _cycle(palette: Sequence[tuple[str, str]], count: int) -> list[tuple[str, Dash]]:
+    return [(palette[i % len(palette)][0], _DASHES[i // len(palette) % len(_DASHES)]) for i in range(count)]

@@ -126,6 +126,7 @@ def test_what_the_files_say_is_on_the_page(text):
     assert "in 2 of 3 seeds" in text
     assert "4 qubits for 10 clients" in text
     assert "still running" not in text
+    assert "with local changes" not in text
 
 
 def test_names_are_escaped(tmp_path):
@@ -152,7 +153,10 @@ def test_a_run_that_is_still_running(tmp_path):
         results["summary"], results["conclusion"] = [], []
         del history[-2:]
 
+        results["environment"]["commit"] = "abcdef0123456789+"
+
     text = report(copies(tmp_path, change, **SMALL))
+    assert "abcdef012345</code> with local changes" in text
     assert "still running or was interrupted: 3 of 4 runs have finished" in text
     assert "in the one seed that both have" in text
     assert "Accuracy by round" in text

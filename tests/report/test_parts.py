@@ -46,6 +46,17 @@ def test_band_is_the_t_interval_over_seeds():
     assert by_round(traces, "accuracy")[2].interval == pytest.approx((expected.low, expected.high))
 
 
+def bands(seeds):
+    history = [lines(seed=seed, round=number, accuracy=0.1 * seed) for seed in range(seeds) for number in (0, 1)]
+    return [band.get_datalim(axes.transData) for axes in plot({}, history).axes[:1] for band in axes.collections]
+
+
+def test_bands_are_drawn_from_three_seeds_on():
+    assert bands(2)[0].height == 0
+    low, high = stats.ttest_1samp([0.0, 10.0, 20.0], 0).confidence_interval()
+    assert (bands(3)[0].y0, bands(3)[0].y1) == pytest.approx((low, high))
+
+
 def test_uplink_adds_up():
     traces = [
         [lines(uplink_bytes=0), lines(round=1, uplink_bytes=1_000_000), lines(round=2, uplink_bytes=2_000_000)],
@@ -107,6 +118,7 @@ def test_looks_are_distinct_and_mark_quantum_methods():
     assert found["m7"].label == "◆ m7"
     assert found["m7"].marker == "D"
     assert found["m7"].colour == PALETTE[0][0]
+    assert all(look.colour != PALETTE[0][0] for name, look in found.items() if name != "m7")
     assert all(look.marker != "D" for name, look in found.items() if name != "m7")
 
 
@@ -192,6 +204,13 @@ def test_plot_for_a_notebook():
 def test_plot_of_one_classical_method():
     history = synthetic.history_of(("mean",), (1,), 2)
     assert len(plot(synthetic.results_of(history, ("mean",), (1,), 2), history).axes) == 3
+
+
+def test_final_accuracy_stays_within_0_and_100():
+    runs = [{"method": "m", "seed": seed, "final": {"accuracy": seed / 2}} for seed in (0, 1)]
+    low, high = plot({"schema": 1, "runs": runs}, []).axes[1].get_xlim()
+    assert low >= 0
+    assert high <= 100
 
 
 def test_missing_runs():
