@@ -5,6 +5,7 @@ from typing import Any
 
 _NAMES = {
     "Cohort": "qfedfm.core.cohort",
+    "Experiment": "qfedfm.engine.experiment",
     "Key": "qfedfm.core.key",
     "Layout": "qfedfm.core.layout",
     "QfedfmError": "qfedfm.core.errors",
