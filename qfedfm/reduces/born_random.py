@@ -14,10 +14,10 @@ from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import Law, Reduce, ServerAt
 from qfedfm.core.registry import part
+from qfedfm.core.sums import weighted_sum
 from qfedfm.quantum.ansatz import born_parameters, qubits_for
 from qfedfm.reduces.born import Born
 from qfedfm.reduces.client_weights import problem_of
-from qfedfm.reduces.mean import weighted_sum
 
 
 @part(

@@ -16,8 +16,8 @@ from qfedfm.core.errors import ConfigError, StackError
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import Law, Objective, Reduce, ServerAt
+from qfedfm.core.sums import weighted_sum
 from qfedfm.reduces.client_weights import Problem, norms, plausible, problem_of, slopes, standardised
-from qfedfm.reduces.mean import weighted_sum
 
 Pullback = Callable[[np.ndarray], np.ndarray]
 """v ↦ Σ_k v_k ∂p_k/∂θ."""
@@ -44,15 +44,18 @@ class LearnedWeights(Reduce):
         Σ_k w_k(θ) s̃_k + trust · KL(w(θ) ‖ n / Σn),    s̃ = (s − median s) / (1.4826 · MAD s), kept within ±10,
 
     which costs K numbers a step and no pass over data. The robust scale keeps the step the same however large a
-    hostile update is. After one more pass for the loss of the last weights, the θ with the lowest validation loss
-    is used and is where the next round starts. The first θ makes the probabilities equal: the weighted mean.
+    hostile update is. One more pass tells the loss of the last weights; the θ with the lowest validation loss is used
+    and is where the next round starts. The first θ makes the probabilities equal: the weighted mean.
 
-    An update more than 10³ times as long as the median one gets weight 0. Where the loss or its gradient at the present
-    weights is not finite, the lengths of the updates take the place of the slopes.
+    Where a descent did not lower the loss, the linearisation misled it (at a mean full of hostile updates ∇L may say
+    nothing): the next one takes for each client the worse of two slopes, that at the present weights and that at the
+    unchanged model, for one more pass. Where the loss or its gradient is not finite, the lengths of the updates take
+    the place of the slopes. An update more than 10³ times as long as the median one gets weight 0.
 
     Args:
         steps: of the optimiser for each validation gradient.
-        gradients: validation gradients a round; the round makes ``gradients`` + 1 passes over the validation data.
+        gradients: validation gradients G a round; G + 1 passes over the validation data, up to G − 1 more where
+            descents fail.
         lr: the learning rate of Adam.
         trust: how strongly the weights are held to the sample shares; in units of a client's robust deviation.
 
@@ -137,17 +140,20 @@ def learn(
         return Reduced(cohort.X[rows[0]].copy(), weights, diagnostics=_diagnostics(state, _Cost(), weights)), state
     X = cohort.X if np.array_equal(rows, np.arange(cohort.n)) else cohort.X[rows]
     look = partial(_look, model, problem, X, objective, len(state["population"]))
-    key, theta = at.key.fold("learned weights", at.round), state["theta"]
-    candidates, total = [], _Cost()
+    key = at.key.fold("learned weights", at.round)
+    candidate, total = look(state["theta"], key.fold(0, "look"))
+    first = best = candidate
     for stage in range(model.gradients):
-        candidate, looking = look(theta, key.fold(stage, "look"))
-        theta, descending = _descend(model, problem, candidate, len(state["population"]), key.fold(stage, "descend"))
-        candidates.append(candidate)
-        total += looking + descending
-    candidate, looking = look(theta, key.fold(model.gradients, "look"))
-    best = min((candidate, *reversed(candidates)), key=lambda one: one.loss)
+        target = candidate.target
+        if stage and candidate is not best:
+            target = np.maximum(target, _measured(X, objective, np.zeros(X.shape[1], np.float32))[1])
+            total += _Cost(passes=1)
+        theta, cost = _descend(model, problem, candidate.theta, target, len(state["population"]), key.fold(stage))
+        candidate, looking = look(theta, key.fold(stage + 1, "look"))
+        total += cost + looking
+        best = candidate if candidate.loss < best.loss or not math.isfinite(best.loss) else best
     weights = _scattered(best.weights, rows, cohort.n)
-    diagnostics = _diagnostics(state, total + looking, weights) | _losses(candidates[0].loss, best.loss)
+    diagnostics = _diagnostics(state, total, weights) | _losses(first.loss, best.loss)
     return Reduced(weighted_sum(best.weights, X), weights, diagnostics=diagnostics), {**state, "theta": best.theta}
 
 
@@ -160,24 +166,36 @@ def _look(
     theta: Float64[np.ndarray, " p"],
     key: Key,
 ) -> tuple[_Candidate, _Cost]:
-    """One pass over the validation data at θ: the loss, and the clients' standardised slopes."""
+    """One pass over the validation data at θ."""
     point = model.probabilities(theta, clients, key)
     weights = problem.weights(point.probabilities)
-    loss, g = objective(weighted_sum(weights, X))
+    loss, target = _measured(X, objective, weighted_sum(weights, X))
+    return _Candidate(theta, weights, loss, target), _Cost(point.circuits, point.shots, 1)
+
+
+def _measured(
+    X: Float32[np.ndarray, "n d"], objective: Objective, delta: Float32[np.ndarray, " d"]
+) -> tuple[float, Float64[np.ndarray, " n"]]:
+    """The loss at a delta and the clients' standardised slopes there; infinity and lengths where it is not finite."""
+    loss, g = objective(delta)
     finite = math.isfinite(loss) and bool(np.isfinite(g).all())
-    target = standardised(slopes(g, X) if finite else norms(X))
-    return _Candidate(theta, weights, loss if finite else math.inf, target), _Cost(point.circuits, point.shots, 1)
+    return (loss, standardised(slopes(g, X))) if finite else (math.inf, standardised(norms(X)))
 
 
 def _descend(
-    model: LearnedWeights, problem: Problem, start: _Candidate, clients: int, key: Key
+    model: LearnedWeights,
+    problem: Problem,
+    theta: Float64[np.ndarray, " p"],
+    target: Float64[np.ndarray, " n"],
+    clients: int,
+    key: Key,
 ) -> tuple[np.ndarray, _Cost]:
     """The optimiser's steps on the linearised loss."""
-    theta, moments, total = start.theta, EMPTY, _Cost()
+    moments, total = EMPTY, _Cost()
     for step in range(model.steps):
         point, pullback = model.evaluate(theta, clients, key.fold(step))
         weights = problem.weights(point.probabilities)
-        v = problem.gradient(point.probabilities, problem.slope(weights, start.target, model.trust))
+        v = problem.gradient(point.probabilities, problem.slope(weights, target, model.trust))
         theta, moments = model.advance(theta, pullback(v), moments)
         total += _Cost(point.circuits, point.shots)
     return theta, total
