@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32
 
 from qfedfm.adapters.tensors import gradient_of, layout_of, load_vector, vector_of
 from qfedfm.clients import precision as precisions
 from qfedfm.clients.batching import cut
 from qfedfm.clients.jobs import Job, LocalOptimizer, Trained
 from qfedfm.clients.optimiser import Lanes, check_job, step_
+from qfedfm.clients.plan import choose, repeat
 from qfedfm.clients.prefix import Bypass, PrefixCache
+from qfedfm.clients.relabelling import relabelled
+from qfedfm.clients.selfcheck import TOLERANCE, distance, probe_rows
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.clients.stacking import stack_modules
 from qfedfm.clients.trace import UnfusableError, trace
-from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.tasks.protocol import Task
 
 _log = logging.getLogger("qfedfm")
-_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
-"""Relative differences that the engine's check of itself allows; a wrong gradient is off by about 1."""
 
 
 class FusedEngine:
@@ -55,9 +56,6 @@ class FusedEngine:
         ConfigError: the device, the precision or the plan is not one that this machine or version has.
     """
 
-    _engine: str
-    _device: torch.device
-
     def __init__(
         self,
         task: Task,
@@ -78,44 +76,33 @@ class FusedEngine:
         self._sequential: SequentialEngine | None = None
         self._cache: PrefixCache | None = None
         self._bypass: Bypass | None = None
-        self._choose(device, precision, micro_batch_tokens, plan)
-        try:
-            if self._engine == "fused":
-                self._prepare(cache_bytes, np.arange(len(self._lengths)) if cache_rows is None else cache_rows)
+        self._plan = choose(self.model, device, precision, micro_batch_tokens) if plan is None else repeat(plan)
+        self._device = torch.device(self._plan.device)
+        if self._plan.engine == "fused":
+            rows = np.arange(len(self._lengths)) if cache_rows is None else cache_rows
+            try:
+                self._prepare(cache_bytes, rows)
                 self._check(key)
-        except (UnfusableError, RuntimeError, ValueError, TypeError, NotImplementedError, KeyError) as error:
-            _log.warning("training one client after the other: %s", " ".join(str(error).split()))
-            self._engine = "sequential"
-        if self._engine == "sequential":
-            self._sequential = SequentialEngine(task, key, str(self._device))
-
-    def _choose(self, device: str | None, precision: str, tokens: int | None, plan: Mapping[str, str] | None) -> None:
-        """Fills in what `plan` reports."""
-        if plan is not None:
-            device, precision = plan.get("device", device), plan.get("precision", precision)
-            tokens = int(plan["micro_batch_tokens"]) if "micro_batch_tokens" in plan else tokens
-        self._engine = "fused" if plan is None else plan.get("engine", "fused")
-        cuda = torch.cuda.is_available()
-        self._device = torch.device(device or ("cuda" if cuda else "cpu"))
-        if self._device.type == "cuda" and not cuda:
-            raise ConfigError(f"device {str(self._device)!r}", "a device of this machine", 'set device = "cpu"')
-        if precision not in ("auto", *_TOLERANCE):
-            raise ConfigError(f"precision {precision!r}", "auto, float32 or bfloat16")
-        self._tokens = tokens or (16384 if self._device.type == "cuda" else 512)
-        self._precision = precisions.probe(self.model, self._device, self._tokens) if precision == "auto" else precision
-        # The backward pass of fused attention in bfloat16 on a CPU takes longer than all the rest.
-        slow = self._precision == "bfloat16" and self._device.type == "cpu"
-        self._attention = "eager" if slow else "default"
+            except (UnfusableError, RuntimeError, ValueError, TypeError, NotImplementedError, KeyError) as error:
+                _log.warning("training one client after the other: %s", " ".join(str(error).split())[:200])
+                self._plan = replace(self._plan, engine="sequential", precision="float32", prefix="computed")
+        if self._plan.engine != "fused":
+            self._sequential = SequentialEngine(task, key, self._plan.device)
+            self.model = self._sequential.model
 
     def _prepare(self, cache_bytes: int, cache_rows: np.ndarray) -> None:
-        precisions.set_attention(self.model, self._attention)
-        self._probing = self._probe_rows()
-        found = trace(self.task, self.model, self.task.collate(self._probing[:1]).inputs)
+        precisions.set_attention(self.model, self._plan.attention)
+        self._probing = probe_rows(self._lengths)
+        inputs = self.task.collate(self._probing[:1]).inputs
+        found = trace(self.task, self.model, inputs)
         self.model.to(self._device)
-        if self._precision == "bfloat16":
+        if self._plan.precision == "bfloat16":
             precisions.lower_base(self.model, found.body)
         self._parameters = stack_modules(self.model, found)
-        if found.prefix is None or not cache_bytes:
+        # Without a mask nothing says where in a padded batch a row's hidden states lie.
+        mask = inputs.get("attention_mask")
+        located = len(np.unique(self._lengths)) == 1 if mask is None else mask.dim() == 2
+        if found.prefix is None or not cache_bytes or not located:
             return
         self._bypass = Bypass(self.model, found.prefix)
         cache = PrefixCache(
@@ -124,20 +111,15 @@ class FusedEngine:
             self._bypass,
             lengths=self._lengths,
             rows=cache_rows,
-            row_bytes=found.prefix.hidden * (2 if self._precision == "bfloat16" else 4),
+            token_bytes=found.prefix.hidden * (2 if self._plan.precision == "bfloat16" else 4),
             cap=cache_bytes,
-            tokens=2 * self._tokens,
+            tokens=2 * self._plan.micro_batch_tokens,
             device=self._device,
         )
-        if self._same_outputs(cache, rows=np.intersect1d(self._probing, cache_rows)):
-            self._cache = cache
+        if self._same_outputs(cache, np.intersect1d(self._probing, cache_rows)):
+            self._cache, self._plan = cache, replace(self._plan, prefix="kept")
         else:
             _log.warning("hidden states are not kept: the layers above need more than them")
-
-    def _probe_rows(self) -> Int64[np.ndarray, " n"]:
-        """Up to three short rows of different lengths, the first first."""
-        _, rows = np.unique(self._lengths, return_index=True)
-        return np.asarray(rows[: 3 * max(1, len(rows) // 8) : max(1, len(rows) // 8)])
 
     def _same_outputs(self, cache: PrefixCache, rows: np.ndarray) -> bool:
         """Whether the model gives the same outputs over kept hidden states as without."""
@@ -148,9 +130,11 @@ class FusedEngine:
         self._cache = cache
         try:
             kept = self.outputs(self.first, rows)
+        except (RuntimeError, ValueError, TypeError):
+            return False
         finally:
             self._cache = None
-        return _distance(kept, plain) <= _TOLERANCE[self._precision]
+        return distance(kept, plain) <= TOLERANCE[self._plan.precision]
 
     def _check(self, key: Key) -> None:
         """Compares the fused gradient of a few rows, each its own client, with that of the plain model.
@@ -165,8 +149,8 @@ class FusedEngine:
         self._gradients(jobs, 0, lanes)
         for job, fused in zip(jobs, lanes.gradient.cpu().numpy(), strict=True):
             _, plain = self.gradient(job.start, job.rows[0])
-            if not _distance(fused, plain) <= _TOLERANCE[self._precision]:
-                raise UnfusableError(f"the fused gradient differs from the plain one by {_distance(fused, plain):.1%}")
+            if not distance(fused, plain) <= TOLERANCE[self._plan.precision]:
+                raise UnfusableError(f"the fused gradient differs from the plain one by {distance(fused, plain):.1%}")
 
     # ---- training
 
@@ -206,19 +190,19 @@ class FusedEngine:
         sizes = np.asarray([len(job.rows[step]) for job in jobs])
         lane = np.repeat(np.arange(len(jobs)), sizes)
         weights = (1.0 / sizes[lane]).astype(np.float32)
-        relabelled = self._relabelled(jobs, step)
+        changed = relabelled(jobs, step, self.task)
         total = torch.zeros(len(jobs), device=self._device)
         for positions in self._micro_batches(rows):
             index = torch.from_numpy(lane[positions]).to(self._device)
             weight = torch.from_numpy(weights[positions]).to(self._device)
-            losses = self._backward(rows[positions], relabelled, positions, index, weight, lanes)
+            losses = self._backward(rows[positions], changed, positions, index, weight, lanes)
             total.index_add_(0, index, losses * weight)
         return np.asarray(total.cpu().numpy())
 
     def _backward(
         self,
         rows: np.ndarray,
-        relabelled: Mapping[int, torch.Tensor],
+        changed: Mapping[int, torch.Tensor],
         positions: np.ndarray,
         index: torch.Tensor,
         weight: torch.Tensor,
@@ -231,8 +215,10 @@ class FusedEngine:
             for entry in self.layout
         }
         outputs, labels = self._forward(rows, leaves)
-        if relabelled:
-            labels = torch.stack([relabelled.get(int(position), labels[i]) for i, position in enumerate(positions)])
+        if changed:
+            labels = torch.stack(
+                [changed.get(int(position), labels[i]).to(labels) for i, position in enumerate(positions)]
+            )
         losses = self.task.losses(outputs, labels)
         gradients = torch.autograd.grad((losses * weight).sum(), list(leaves.values()), allow_unused=True)
         flat = torch.cat(
@@ -247,18 +233,6 @@ class FusedEngine:
         else:
             lanes.gradient.index_add_(0, index, flat)
         return losses.detach()
-
-    def _relabelled(self, jobs: Sequence[Job], step: int) -> Mapping[int, torch.Tensor]:
-        """The labels that hostile clients train on, by position in the step's rows."""
-        found: dict[int, torch.Tensor] = {}
-        first = 0
-        for job in jobs:
-            rows = job.rows[step]
-            if job.relabel is not None:
-                labels = torch.from_numpy(np.asarray(job.relabel(self.task.labels()[rows]))).to(self._device)
-                found |= {first + i: label for i, label in enumerate(labels)}
-            first += len(rows)
-        return found
 
     # ---- evaluation
 
@@ -289,14 +263,7 @@ class FusedEngine:
 
     def plan(self) -> Mapping[str, str]:
         """What was chosen for this machine, to be given as ``plan`` when a run is resumed."""
-        return {
-            "engine": self._engine,
-            "device": str(self._device),
-            "precision": self._precision if self._engine == "fused" else "float32",
-            "attention": self._attention,
-            "micro_batch_tokens": str(self._tokens),
-            "prefix": "kept" if self._cache is not None else "computed",
-        }
+        return self._plan.mapping()
 
     # ---- common
 
@@ -307,7 +274,7 @@ class FusedEngine:
         return [
             group[positions]
             for group in (order[kept], order[~kept])
-            for positions in cut(self._lengths[rows[group]], self._tokens)
+            for positions in cut(self._lengths[rows[group]], self._plan.micro_batch_tokens)
         ]
 
     def _forward(
@@ -332,9 +299,3 @@ class FusedEngine:
                 return self.task.forward(self.model, inputs)
             with self._bypass.using(hidden):
                 return self.task.forward(self.model, inputs)
-
-
-def _distance(found: np.ndarray, expected: np.ndarray) -> float:
-    """‖found − expected‖ / ‖expected‖; NaN where a value is not finite."""
-    scale = float(np.linalg.norm(expected))
-    return float(np.linalg.norm(found - expected)) / (scale or 1.0)

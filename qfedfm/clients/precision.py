@@ -42,15 +42,17 @@ def _seconds(tokens: int, wide: int, narrow: int, dtype: torch.dtype, device: to
 
 
 def lower_base(model: torch.nn.Module, body: str) -> None:
-    """Puts the frozen parameters into bfloat16, in place; the trainable ones and all buffers stay as they are.
+    """Puts the frozen parameters into bfloat16, in place; buffers stay, and so do modules with a trainable parameter.
 
     Frozen modules outside the transformer layers may get float32 from a trained module, so that they cast their input.
     """
-    for parameter in model.parameters():
-        if not parameter.requires_grad and parameter.dtype == torch.float32:
-            parameter.data = parameter.data.to(torch.bfloat16)
     for name, module in model.named_modules():
         own = list(module.parameters(recurse=False))
+        if any(parameter.requires_grad for parameter in own):
+            continue
+        for parameter in own:
+            if parameter.dtype == torch.float32:
+                parameter.data = parameter.data.to(torch.bfloat16)
         outside = not (body and name.startswith(body + "."))
         if outside and own and all(parameter.dtype == torch.bfloat16 for parameter in own):
             module.register_forward_pre_hook(_cast_inputs)

@@ -89,7 +89,7 @@ class PrefixCache:
         bypass: of that model.
         lengths: of every row of the task.
         rows: the rows worth keeping; others are never kept.
-        row_bytes: bytes of hidden states for one token.
+        token_bytes: bytes of hidden states for one token.
         cap: the most bytes to keep.
         tokens: budget of a chunk.
         device: where the model runs.
@@ -103,7 +103,7 @@ class PrefixCache:
         *,
         lengths: Int64[np.ndarray, " n"],
         rows: np.ndarray,
-        row_bytes: int,
+        token_bytes: int,
         cap: int,
         tokens: int,
         device: torch.device,
@@ -115,7 +115,7 @@ class PrefixCache:
         used = 0
         for positions in cut(lengths[rows], tokens):
             chunk = rows[positions]
-            used += int(lengths[chunk].sum()) * row_bytes
+            used += int(lengths[chunk].sum()) * token_bytes
             if used > cap:
                 break
             self._chunk_of[chunk] = len(self._chunks)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.func import functional_call, vmap
 
+from qfedfm.clients.lora import low_rank_forward, plain_pair
 from qfedfm.clients.trace import Trace, UnfusableError
 
 
@@ -31,18 +32,24 @@ class RowParameters:
 def stack_modules(model: torch.nn.Module, found: Trace) -> RowParameters:
     """Replaces the forward of every owner of trainable parameters, in place, by one that takes them per row.
 
-    Where all of an owner's parameters are trainable its input is cast to their precision, and inside the transformer
-    layers its output is cast back, because the frozen modules around it may be in bfloat16.
+    Where all of an owner's parameters have one precision its input is cast to it, and inside the transformer layers its
+    output is cast back, because the frozen modules around it may be in bfloat16.
     """
     current = RowParameters()
     modules = dict(model.named_modules())
     for owner, names in found.owners.items():
         module = modules[owner]
-        single = _linear if type(module) is torch.nn.Linear and "weight" in names else _mapped
-        forward = single(module, names, current)
-        if all(parameter.requires_grad for parameter in module.parameters()):
+        pair = plain_pair(module, names)
+        if pair is not None:
+            forward = low_rank_forward(module, *pair, current)
+        elif type(module) is torch.nn.Linear and "weight" in names:
+            forward = _linear(module, names, current)
+        else:
+            forward = _mapped(module, names, current)
+        kinds = {parameter.dtype for parameter in module.parameters()}
+        if len(kinds) == 1:
             inside = bool(found.body) and owner.startswith(found.body + ".")
-            forward = _casting(forward, next(module.parameters()).dtype, inside)
+            forward = _casting(forward, kinds.pop(), inside)
         module.forward = forward
     return current
 
@@ -52,6 +59,8 @@ Forward = Callable[..., Any]
 
 def _casting(forward: Forward, dtype: torch.dtype, back: bool) -> Forward:
     def cast(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not x.is_floating_point():
+            return forward(x, *args, **kwargs)
         y = forward(x if x.dtype == dtype else x.to(dtype), *args, **kwargs)
         return y.to(x.dtype) if back and y.dtype != x.dtype else y
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,13 +101,25 @@ def _owners(model: torch.nn.Module, called: set[str]) -> Mapping[str, Mapping[st
         if not owner:
             raise UnfusableError(f"{name} is used by the model as a whole")
         found.setdefault(owner, {})[name[len(owner) + 1 :]] = name
-    # An owner inside another is one with it: their parameters are gathered together.
+    # An owner inside another is one with it: their parameters are gathered together. So are those of an adapter layer
+    # with several, because it may read them in other ways than by calling their owners.
     merged: dict[str, dict[str, str]] = {}
+    for layer in _adapter_layers(model) & called:
+        if sum(owner.startswith(layer + ".") for owner in found) > 1:
+            merged[layer] = {}
     for owner in sorted(found, key=len):
         above = next((other for other in merged if owner.startswith(other + ".")), owner)
         for full in found[owner].values():
             merged.setdefault(above, {})[full[len(above) + 1 :]] = full
     return merged
+
+
+def _adapter_layers(model: torch.nn.Module) -> set[str]:
+    if "peft" not in sys.modules:
+        return set()
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return {name for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
 
 
 def _body(model: torch.nn.Module, recorder: _Recorder) -> str:

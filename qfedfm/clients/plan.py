@@ -1,0 +1,76 @@
+"""What the fused engine chose for a machine: kept with a run and repeated when it is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+
+from qfedfm.clients.precision import probe
+from qfedfm.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The choices on which bits depend.
+
+    Args:
+        engine: ``fused``, or ``sequential`` where the model cannot be fused.
+        device: as torch names it.
+        precision: of the frozen base, ``float32`` or ``bfloat16``.
+        attention: ``eager``, or ``default`` for what transformers chooses.
+        micro_batch_tokens: tokens in one pass, padding included.
+        prefix: ``kept`` where hidden states below the lowest trainable module are kept, else ``computed``.
+    """
+
+    engine: str
+    device: str
+    precision: str
+    attention: str
+    micro_batch_tokens: int
+    prefix: str = "computed"
+
+    def mapping(self) -> Mapping[str, str]:
+        """As `ClientEngine.plan` gives it."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+
+def choose(model: torch.nn.Module, device: str | None, precision: str, tokens: int | None) -> Plan:
+    """A plan for this machine; ``auto`` precision is measured with the model's own shapes.
+
+    Raises:
+        ConfigError: no such precision, or no such device here.
+    """
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise ConfigError(f"precision {precision!r}", "auto, float32 or bfloat16")
+    where = _device(device)
+    tokens = tokens or (16384 if where.type == "cuda" else 512)
+    if precision == "auto":
+        precision = probe(model, where, tokens)
+    # The backward pass of fused attention in bfloat16 on a CPU takes longer than all the rest.
+    attention = "eager" if precision == "bfloat16" and where.type == "cpu" else "default"
+    return Plan("fused", str(where), precision, attention, tokens)
+
+
+def repeat(plan: Mapping[str, str]) -> Plan:
+    """The plan that `Plan.mapping` gave, checked against this machine.
+
+    Raises:
+        ConfigError: it is not such a plan, or its device is not here.
+    """
+    try:
+        made = Plan(**{**plan, "micro_batch_tokens": int(plan["micro_batch_tokens"])})  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError):
+        expected = "one that a fused engine of this version made"
+        raise ConfigError(f"a plan with {sorted(plan)}", expected, "start the run anew") from None
+    _device(made.device)
+    return made
+
+
+def _device(device: str | None) -> torch.device:
+    cuda = torch.cuda.is_available()
+    where = torch.device(device or ("cuda" if cuda else "cpu"))
+    if where.type == "cuda" and not cuda:
+        raise ConfigError(f"device {device!r}", "a device of this machine", 'set device = "cpu"')
+    return where
