@@ -64,7 +64,8 @@ def run(
         with live(console) as watch:
             result = loaded.run(folder, resume=resume, watch=watch)
     except KeyboardInterrupt:
-        console.print(f"Interrupted. Every finished round is kept; go on with: qfedfm run {experiment} --out {folder} --resume")
+        again = f"qfedfm run {experiment} --out {folder} --resume"
+        console.print(f"Interrupted. Every finished round is kept; go on with: {again}")
         raise typer.Exit(130) from None
     show = Console()
     show.print(result.table())

@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Codec
+from qfedfm.core.registry import part
 
 
 def require_finite(x: Float32[np.ndarray, " d"], layout: Layout) -> None:
@@ -28,12 +29,11 @@ def require_finite(x: Float32[np.ndarray, " d"], layout: Layout) -> None:
         raise PayloadError(f"{x[first]} at coordinate {first} ({name})", "finite numbers only")
 
 
+@part("float32", paper="IEEE 754")
 @final
 @dataclass(frozen=True)
 class Float32Codec(Codec):
     """decode(encode(x)) = x exactly; 4·d bytes."""
-
-    name = "float32"
 
     def encode(self, x: Float32[np.ndarray, " d"], at: At) -> bytes:
         require_finite(x, at.layout)

@@ -67,6 +67,7 @@ def part(
 
 def discover() -> None:
     """Imports every module in the folders of parts, so that their decorators have run."""
+    importlib.import_module("qfedfm.core.float32")  # the codec of a stack that names none lives below the folders
     for folder in FOLDERS:
         if folder not in _discovered:
             package = importlib.import_module(folder)

@@ -12,10 +12,8 @@ import pydantic
 from qfedfm.core.errors import ConfigError, nearest
 
 
-def explain(
-    error: pydantic.ValidationError, cls: Any, where: str = "", hide: Collection[str] = ()
-) -> ConfigError:
-    """The first error as a `ConfigError` that names the setting, its value, and for an unknown key the nearest known one.
+def explain(error: pydantic.ValidationError, cls: Any, where: str = "", hide: Collection[str] = ()) -> ConfigError:
+    """The first error as a `ConfigError` that names the setting, its value, and the key nearest to an unknown one.
 
     Args:
         error: what pydantic raised.

@@ -13,9 +13,9 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from qfedfm.core.errors import ConfigError
+from qfedfm.core.progress import Watch, silent
 from qfedfm.core.validation import explain
 from qfedfm.engine.arm import Arm, Method, PartConfig, Training, build_arm
-from qfedfm.core.progress import Watch, silent
 from qfedfm.incentives.participation import Participation
 from qfedfm.tasks.text import TextClassification
 
@@ -30,7 +30,7 @@ class _Model(BaseModel):
 
 
 class CustomTask(_Model):
-    """A task of your own: ``factory`` names a callable ``module:name`` that is given ``options`` and returns a `Task`."""
+    """A task of your own: ``factory`` names a callable, ``module:name``, that takes ``options`` and returns a `Task`."""
 
     kind: Literal["python"]
     factory: str
@@ -72,8 +72,8 @@ class Tune(_Model):
     """The choice of settings, with the same budget for every method.
 
     Every method is run with every combination of ``grid`` and of its own table in ``own``; the combination with the
-    highest mean accuracy on the task's tuning rows (not seen by clients, reduces or the test) is taken. All methods must
-    come to the same number of combinations.
+    highest mean accuracy on the task's tuning rows (not seen by clients, reduces or the test) is taken. All methods
+    must come to the same number of combinations.
 
     Args:
         grid: dotted settings and their candidates, such as ``"training.rate" = [1e-3, 3e-3]`` or ``"server.lr" = […]``.
@@ -238,7 +238,7 @@ class Experiment(_Model):
         return run(self, Path(out) if out else Path("runs") / self.name, resume=resume, task=task, watch=watch)
 
     def rounds(self, method: str | None = None, seed: int | None = None, task: Task | None = None) -> Iterator[Round]:
-        """One method on one seed, a round at a time, in memory: for notebooks. The first is round 0, before training."""
+        """One method on one seed, a round at a time, in memory, for notebooks; round 0 is the model before training."""
         from qfedfm.engine.run import play
 
         return play(self, method or next(iter(self.methods)), self.seeds[0] if seed is None else seed, task)

@@ -24,7 +24,7 @@ class Folder:
         """What an earlier session of the same experiment noted (empty the first time).
 
         Raises:
-            CheckpointError: the folder holds another experiment, a run that was not asked to be resumed, or other files.
+            CheckpointError: the folder holds another experiment, a run that is not to be resumed, or other files.
         """
         note = self.path / "run.json"
         if not note.exists():
@@ -41,7 +41,8 @@ class Folder:
             given = f"{self.path} holds a run of configuration {digest}"
             raise CheckpointError(given, self.digest, "resume with the same experiment, or choose another --out")
         if not resume:
-            raise CheckpointError(f"{self.path} holds a run already", "", "go on with --resume, or choose another --out")
+            remedy = "go on with --resume, or choose another --out"
+            raise CheckpointError(f"{self.path} holds a run already", "", remedy)
         return dict(known)
 
     def note(self, about: Mapping[str, Any]) -> None:

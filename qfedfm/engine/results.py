@@ -9,13 +9,15 @@ from qfedfm.core.registry import Entry
 from qfedfm.engine.arm import Arm
 from qfedfm.engine.rounds import Setting
 from qfedfm.engine.state import RunState
-from qfedfm.engine.summary import conclude, declared, summarise
+from qfedfm.report.summary import conclude, declared, summarise
 
 SCHEMA = 1
 _FINAL = ("accuracy", "loss", "macro_f1", "worst_client", "spread")
 
 
-def run_line(setting: Setting, seed: int, state: RunState, arms: Mapping[str, Arm], adapter: str | None) -> dict[str, Any]:
+def run_line(
+    setting: Setting, seed: int, state: RunState, arms: Mapping[str, Arm], adapter: str | None
+) -> dict[str, Any]:
     """One entry of ``runs``: sums over the rounds of a finished run."""
     entry, history = setting.arm.entry, state.history
     twins = [name for reduce in entry.twins for name, arm in arms.items() if arm.aggregator.reduce.name == reduce]
@@ -30,7 +32,7 @@ def run_line(setting: Setting, seed: int, state: RunState, arms: Mapping[str, Ar
         **{name: sum(record[name] for record in history) for name in _SUMS},
         **{name: int(sum(record["diagnostics"].get(name, 0) for record in history)) for name in ("shots", "circuits")},
         "trainable_parameters": setting.bound.layout.size,
-        "reduce_parameters": int(history[-1]["diagnostics"].get("parameters", 0)),
+        "reduce_parameters": int(history[-1]["diagnostics"].get("reduce_parameters", 0)),
         "sees_validation": setting.bound.stack.reduce.needs_objective,
         "refused": sum(len(record["refused"]) for record in history),
         "hostile": sorted(setting.hostile),

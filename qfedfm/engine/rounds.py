@@ -75,7 +75,7 @@ def start(setting: Setting, model: Float32[np.ndarray, " d"]) -> RunState:
 
 
 def _quiet() -> dict[str, Any]:
-    lists = {name: [] for name in ("participants", "hostile", "dropped", "late", "refused")}
+    lists: dict[str, list[Any]] = {name: [] for name in ("participants", "hostile", "dropped", "late", "refused")}
     return {
         "train_loss": None, "uplink_bytes": 0, "downlink_bytes": 0, **lists, "client_weights": None,
         "diagnostics": {}, "server_seconds": 0.0, "train_seconds": 0.0,
@@ -121,9 +121,15 @@ def next_round(setting: Setting, state: RunState) -> RunState:
         outputs = setting.engine.outputs(next_model, rows)
         record["tuning_accuracy"] = float(setting.task.metrics(outputs, rows)["accuracy"])
     return RunState(
-        round_, next_model, reduce_state, server_state, _close(setting, state, jobs, arrived, reduced),
-        _remember(setting, state, jobs, trained, arrived, local), late, (*state.history, record),
-    )  # fmt: skip
+        round_,
+        next_model,
+        reduce_state,
+        server_state,
+        _close(setting, state, jobs, arrived, reduced),
+        _remember(setting, state, jobs, trained, arrived, local) if reduced else state.clients,
+        late,
+        (*state.history, record),
+    )
 
 
 def _weights(reduced: Reduced | None) -> dict[str, float] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from qfedfm.clients.jobs import ClientEngine
 from qfedfm.core.cohort import ClientId
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
+from qfedfm.core.progress import Event, Watch, silent
 from qfedfm.core.registry import build
 from qfedfm.core.stack import bind
 from qfedfm.engine.arm import Arm
@@ -25,7 +25,6 @@ from qfedfm.engine.experiment import Experiment
 from qfedfm.engine.files import write_folder
 from qfedfm.engine.folder import Folder
 from qfedfm.engine.machine import client_engine
-from qfedfm.core.progress import Event, Watch, silent
 from qfedfm.engine.result import Result
 from qfedfm.engine.results import assemble, client_lines, run_line
 from qfedfm.engine.rounds import Setting, next_round, start
@@ -141,9 +140,8 @@ class _Session:
         chosen = tuning["chosen"] if tuning else {}
         arms = {method: self.experiment.arm(method, chosen.get(method)) for method in self.experiment.methods}
         found = {(seed, method): self.folder.load(method, seed) for seed, method in self.order}
-        self.folder.rewrite_history(
-            [_line(method, seed, record) for (seed, method), state in found.items() if state for record in state.history]
-        )
+        kept = [(method, seed, state) for (seed, method), state in found.items() if state]
+        self.folder.rewrite_history([_line(method, seed, r) for method, seed, state in kept for r in state.history])
         lines: list[dict[str, Any]] = []
         clients: dict[str, Any] = {}
         for seed, method in self.order:

@@ -25,9 +25,7 @@ def batches(rows: np.ndarray, steps: int, batch_size: int, key: Key) -> tuple[np
     return tuple(order[start : start + size] for start in range(0, needed, size))
 
 
-def rates(
-    rate: float, schedule: Schedule, steps: int, round_: int, rounds: int
-) -> Float[np.ndarray, " steps"]:
+def rates(rate: float, schedule: Schedule, steps: int, round_: int, rounds: int) -> Float[np.ndarray, " steps"]:
     """The learning rate of each local step of round ``round_`` (counted from 1) of ``rounds``.
 
     With s the position of a step in all rounds × steps, in [0, 1): constant η; linear η (1 − s); cosine

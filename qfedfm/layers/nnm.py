@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated, final
 
 import numpy as np
-from jaxtyping import Float32, Float64
 from pydantic import Field
 
 from qfedfm.core.checks import check_fields, require_rows
@@ -14,6 +13,7 @@ from qfedfm.core.cohort import Cohort
 from qfedfm.core.distances import gram, nearest, squared_distances
 from qfedfm.core.parts import CohortLayer, Law, ServerAt
 from qfedfm.core.registry import part
+from qfedfm.core.sums import weighted_sum
 
 
 @part("nnm", paper="Allouah et al., AISTATS 2023, arXiv 2302.01772")
@@ -54,12 +54,4 @@ class Nnm(CohortLayer):
         squares = squared_distances(gram(cohort.X, cohort.clients))
         mixing = nearest(squares, count, cohort.clients) / count
         earlier = np.eye(cohort.n) if cohort.mixing is None else cohort.mixing
-        return replace(cohort, X=_mixed(mixing, cohort.X), mixing=mixing @ earlier)
-
-
-def _mixed(mixing: Float64[np.ndarray, "n n"], X: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
-    """M·X in float32 products; a sum that rounding carries past the largest float32 is set to it."""
-    with np.errstate(over="ignore"):
-        Y = mixing.astype(np.float32) @ X
-    largest = np.finfo(np.float32).max
-    return np.asarray(np.clip(Y, -largest, largest, out=Y))
+        return replace(cohort, X=weighted_sum(mixing, cohort.X), mixing=mixing @ earlier)

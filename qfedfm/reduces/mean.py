@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-import numpy as np
-
 from qfedfm.core.cohort import Cohort, Reduced, State
 from qfedfm.core.parts import Law, Reduce, ServerAt
 from qfedfm.core.registry import part
+from qfedfm.core.sums import weighted_sum
 
 
 @part("mean", paper="McMahan et al., AISTATS 2017, arXiv 1602.05629")
@@ -31,8 +30,3 @@ class Mean(Reduce):
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
         shares = cohort.shares
         return Reduced(weighted_sum(shares, cohort.X), row_weights=shares), state
-
-
-def weighted_sum(weights: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """w·X in float32 products, which cost one pass over X."""
-    return np.asarray(weights.astype(np.float32) @ X)

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from qfedfm.engine.statistics import Estimate, estimate
 from qfedfm.report.look import Look
+from qfedfm.report.statistics import Estimate, estimate
 from qfedfm.report.study import Line, Study
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from qfedfm.engine.summary import by_seed
 from qfedfm.report.curves import finite
 from qfedfm.report.look import HOSTILE, INK, MUTED, Look
 from qfedfm.report.study import Study
+from qfedfm.report.summary import by_seed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from qfedfm.engine.summary import points
+from qfedfm.report.summary import points
 
 NOTHING = "–"
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from qfedfm.engine.summary import conclude, declared, methods_of, summarise
 from qfedfm.report.read import read_run
+from qfedfm.report.summary import conclude, declared, methods_of, summarise
 
 Line = Mapping[str, Any]
 

@@ -53,8 +53,13 @@ class Batch:
 class Task(Protocol):
     """Model, data, loss and metrics. All methods are deterministic."""
 
-    name: str
-    classes: int
+    @property
+    def name(self) -> str:
+        """What the task is called in tables."""
+
+    @property
+    def classes(self) -> int:
+        """The number of classes: the width of the outputs."""
 
     def model(self, key: Key) -> torch.nn.Module:
         """The model in evaluation mode, on the CPU, in float32.

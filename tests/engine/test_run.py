@@ -38,6 +38,7 @@ def contents(folder):
     digest = results["environment"]["config_hash"]
     found = {"results": without_times(results), "history": without_times(history)}
     for line in results["runs"]:
+        found[line["adapter"]] = (folder / line["adapter"] / "vector.npy").read_bytes()
         state = Folder(folder, digest).load(line["method"], line["seed"])
         found[line["method"], line["seed"]] = (state.model.tobytes(), state.round)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -75,6 +76,9 @@ class TinyTask:
         logp = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
         accuracy = float((outputs.argmax(1) == labels).mean())
         return {"accuracy": accuracy, "loss": float(-logp[np.arange(len(rows)), labels].mean()), "macro_f1": accuracy}
+
+    def save_adapter(self, vector: np.ndarray, folder: Path) -> None:
+        np.save(folder / "vector.npy", vector)
 
 
 def make(**options: int) -> TinyTask:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qfedfm.engine.summary import conclude, summarise
+from qfedfm.report.summary import conclude, summarise
 
 NAMES = ("United", "US Airways", "American", "Southwest", "JetBlue", "Virgin", "Apple", "Football", "Coachella", "Cars")
 METHODS = {

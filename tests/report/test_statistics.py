@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from qfedfm.core.errors import DataError
-from qfedfm.engine.statistics import detectable, estimate, paired
+from qfedfm.report.statistics import detectable, estimate, paired
 
 SAMPLES = st.lists(st.floats(-100, 100), min_size=2, max_size=12, unique=True).filter(lambda x: np.std(x) > 1e-3)
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from qfedfm.engine.statistics import Estimate, estimate, paired
+from qfedfm.report.statistics import Estimate, estimate, paired
 
 Run = Mapping[str, Any]
 QUESTION = "Does the quantum module earn its place?"
@@ -170,7 +170,7 @@ def sentence(method: str, other: str, found: Estimate) -> str:
     """A paired difference of accuracies in plain words, in percentage points.
 
     Example:
-        >>> from qfedfm.engine.statistics import Estimate
+        >>> from qfedfm.report.statistics import Estimate
         >>> sentence("born", "its control plain", Estimate(0.02, (0.01, 0.03), 5, 0.008, 0.014))
         'born is 2.0 points above its control plain (95 % interval +1.0 to +3.0, 5 seeds): a difference was found.'
     """

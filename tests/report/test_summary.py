@@ -4,7 +4,7 @@ import math
 import pytest
 from scipy import stats
 
-from qfedfm.engine.summary import (
+from qfedfm.report.summary import (
     by_seed,
     conclude,
     declared,
