@@ -32,6 +32,8 @@ class Simplex(LearnedWeights):
     Differs from the paper: probabilities are kept above 1e-9 / K, so that a client that was excluded can return.
     """
 
+    lr: float = 0.3
+
     def initial(self, clients: int) -> Float64[np.ndarray, " p"]:
         return np.full(clients, 1 / clients)
 

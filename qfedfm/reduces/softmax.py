@@ -17,7 +17,13 @@ from qfedfm.reduces.variational import LearnedWeights, Point, Pullback
 @final
 @dataclass(frozen=True)
 class Softmax(LearnedWeights):
-    """w_k ∝ n_k exp(θ_k): K parameters, one for each client; trained as the Born aggregator is."""
+    """w_k ∝ n_k exp(θ_k): K parameters, one for each client; trained as the Born aggregator is.
+
+    Args:
+        lr: of Adam; larger than for amplitudes, because a logit has further to go than an amplitude.
+    """
+
+    lr: float = 0.3
 
     def initial(self, clients: int) -> Float64[np.ndarray, " p"]:
         return np.zeros(clients)

@@ -19,6 +19,9 @@ from qfedfm.core.parts import Law, Objective, Reduce, ServerAt
 from qfedfm.core.sums import weighted_sum
 from qfedfm.reduces.client_weights import Problem, norms, plausible, problem_of, slopes, standardised
 
+_BETAS = (0.8, 0.95)
+"""Of Adam: a descent of some fifty steps ends before the momentum of the usual (0.9, 0.999) has died down."""
+
 Pullback = Callable[[np.ndarray], np.ndarray]
 """v ↦ Σ_k v_k ∂p_k/∂θ."""
 
@@ -95,11 +98,12 @@ class LearnedWeights(Reduce):
     def advance(
         self, theta: Float64[np.ndarray, " p"], gradient: Float64[np.ndarray, " p"], moments: State
     ) -> tuple[Float64[np.ndarray, " p"], State]:
-        """One step of Adam (Kingma & Ba 2015) with β = (0.9, 0.999); ``moments`` is empty at the first."""
+        """One step of Adam (Kingma & Ba 2015); ``moments`` is empty at the first."""
+        beta1, beta2 = _BETAS
         count = float(moments.get("count", np.zeros(()))) + 1
-        first = 0.9 * moments.get("first", np.zeros_like(theta)) + 0.1 * gradient
-        second = 0.999 * moments.get("second", np.zeros_like(theta)) + 0.001 * gradient**2
-        step = (first / (1 - 0.9**count)) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
+        first = beta1 * moments.get("first", np.zeros_like(theta)) + (1 - beta1) * gradient
+        second = beta2 * moments.get("second", np.zeros_like(theta)) + (1 - beta2) * gradient**2
+        step = (first / (1 - beta1**count)) / (np.sqrt(second / (1 - beta2**count)) + 1e-8)
         return theta - self.lr * step, {"count": np.array(count), "first": first, "second": second}
 
     def init(self, layout: Layout, population: tuple[ClientId, ...]) -> State:

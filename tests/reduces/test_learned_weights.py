@@ -223,7 +223,7 @@ def test_adam_is_that_of_torch() -> None:
     rng = np.random.default_rng(0)
     reduce, theta, moments = model("Softmax", lr=0.03), rng.normal(size=4), {}
     point = torch.tensor(theta, requires_grad=True)
-    adam = torch.optim.Adam([point], lr=0.03)
+    adam = torch.optim.Adam([point], lr=0.03, betas=(0.8, 0.95))
     for _ in range(5):
         gradient = rng.normal(size=4)
         theta, moments = reduce.advance(theta, gradient, moments)
