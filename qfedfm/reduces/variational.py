@@ -39,10 +39,10 @@ class Point:
 class LearnedWeights(Reduce):
     """Σ_k w_k Δ_k with w_k ∝ n_k p_k(θ), θ trained each round on the server's validation loss L.
 
-    A model of K parameters or more gives a probability to each client of the population, bound to the client's id (the
-    rank among the sorted ids); the clients of a round share what theirs have. In a round, ``gradients`` times: one pass
-    over the validation data at the present weights gives ∇L, with it the slope s_k = ⟨∇L, Δ_k⟩ of each client, and then
-    ``steps`` steps of Adam in θ go down
+    A model gives a probability to each client of the population, bound to the client's id (the rank among the sorted
+    ids); the clients of a round share what theirs have. In a round, ``gradients`` times: one pass over the validation
+    data at the present weights gives ∇L, with it the slope s_k = ⟨∇L, Δ_k⟩ of each client, and then ``steps`` steps of
+    Adam in θ go down
 
         Σ_k w_k(θ) s̃_k + trust · KL(w(θ) ‖ n / Σn),    s̃ = (s − median s) / (1.4826 · MAD s), kept within ±10,
 
