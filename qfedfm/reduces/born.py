@@ -34,10 +34,10 @@ class BornWeights(LearnedWeights):
     """w_k ∝ n_k |⟨k|U(θ)|0⟩|²: basis state k belongs to the client whose id has rank k, of ⌈log₂ K⌉ qubits.
 
     The order of the rows changes nothing; other ids for the same clients do, as far as the circuit cannot reach every
-    weight or training stops early. U is `born_circuit`; `LearnedWeights` says how θ is trained. Probabilities and their gradient come from the
-    statevector, or from ``shots`` of each circuit by the parameter-shift rule: 1 + 2P circuits a step. The shift is of
-    the probabilities; the renormalisation to the clients of the round goes on top by the quotient rule. At most about
-    20 qubits are simulated, a million clients: whatever this finds, a classical computer found.
+    weight or training stops early. U is `born_circuit`; `LearnedWeights` says how θ is trained. Probabilities and their
+    gradient come from the statevector, or from ``shots`` of each circuit by the parameter-shift rule: 1 + 2P circuits a
+    step. The shift is of the probabilities; the renormalisation to the clients of the round goes on top by the quotient
+    rule. About 20 qubits can be simulated, a million clients: whatever this finds, a classical computer found.
 
     Args:
         layers: entanglers, each followed by a rotation of every qubit; P = (layers + 1) · qubits.
