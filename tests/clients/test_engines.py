@@ -17,7 +17,8 @@ from qfedfm.clients.jobs import Job, LocalOptimizer, Trained
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.core.errors import ConfigError, DataError
 from qfedfm.core.key import Key
-from tests.clients.tiny import ADAPTERS, CLASSES, KEEPS_PREFIX, TinyTask, bert_lora, llama_lora
+from qfedfm.tasks.protocol import Batch
+from tests.clients.tiny import ADAPTERS, CLASSES, KEEPS_PREFIX, TinyTask, bert, bert_lora, llama_lora, lora
 
 KEY = Key.of(0)
 SGD = LocalOptimizer("sgd", momentum=0.9, weight_decay=0.01)
@@ -320,3 +321,53 @@ def test_no_jobs_and_no_steps() -> None:
         assert not trained.delta.any()
         assert trained.losses.shape == (0,)
         assert trained.state == {}
+
+
+def test_rows_of_one_length_need_no_mask() -> None:
+    class Unmasked(TinyTask):
+        def collate(self, rows: np.ndarray) -> Batch:
+            batch = super().collate(rows)
+            return Batch({"input_ids": batch.inputs["input_ids"]}, batch.labels)
+
+    ragged_rows, equal_rows = (Unmasked(bert, lora("classifier", "query"), rows=60) for _ in range(2))
+    equal_rows.data["tokens"] = list(np.random.default_rng(0).integers(1, 50, (60, 7)))
+    assert fused(ragged_rows).plan()["prefix"] == "computed"
+    engine, sequential = fused(equal_rows), SequentialEngine(equal_rows, KEY)
+    assert engine.plan()["prefix"] == "kept"
+    jobs = ragged(sequential)
+    assert_same(engine.train(jobs, SGD), sequential.train(jobs, SGD))
+
+
+def test_the_cap_bounds_what_is_kept() -> None:
+    task = bert_lora()
+    engine = fused(task, cache_bytes=20000)
+    engine.outputs(engine.first, np.arange(60))
+    kept = engine._cache._kept
+    assert 0 < sum(states.numel() * states.element_size() for states in kept.values()) <= 20000
+    longest = max(len(task._tokens()[row]) for row in kept)
+    assert longest <= min(len(task._tokens()[row]) for row in set(range(60)) - set(kept))
+
+
+def test_layers_that_need_more_than_hidden_states_are_computed(caplog: pytest.LogCaptureFixture) -> None:
+    class Skipping(torch.nn.Module):
+        """Its head reads the embeddings besides the result of the layers."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Embedding(50, 8)
+            self.layers = torch.nn.ModuleList(torch.nn.Linear(8, 8) for _ in range(2))
+            self.classifier = torch.nn.Linear(8, CLASSES)
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[None, torch.Tensor]:
+            hidden = self.embedding(input_ids)
+            first = hidden[:, :1].mean(2)
+            for layer in self.layers:
+                hidden = layer(hidden)
+            pooled = (hidden * attention_mask.unsqueeze(-1)).sum(1)
+            return None, self.classifier(pooled + 100 * first)
+
+    with caplog.at_level(logging.WARNING, "qfedfm"):
+        engine = fused(_MixingTask(Skipping, None, "classifier"))
+    assert engine.plan()["engine"] == "fused"
+    assert engine.plan()["prefix"] == "computed"
+    assert "not kept" in caplog.text

@@ -37,10 +37,10 @@ def llama() -> torch.nn.Module:
     )  # fmt: skip
 
 
-def lora(head: str, *targets: str, layers: tuple[int, ...] = (1, 2)) -> PeftConfig:
+def lora(head: str, *targets: str, layers: tuple[int, ...] = (1, 2), **options: object) -> PeftConfig:
     return LoraConfig(
         task_type="SEQ_CLS", r=4, lora_alpha=8, target_modules=list(targets), layers_to_transform=list(layers),
-        modules_to_save=[head], lora_dropout=0.1,
+        modules_to_save=[head], lora_dropout=0.1, **options,
     )  # fmt: skip
 
 
@@ -140,6 +140,11 @@ ADAPTERS = {
     "llama, IA3": lambda: TinyTask(llama, ia3("score", "v_proj", "down_proj")),
     "bert, layer norms": lambda: TinyTask(bert, norms("classifier", "output.LayerNorm")),
     "llama, layer norms": lambda: TinyTask(llama, norms("score", "input_layernorm", "norm")),
+    "bert, DoRA": lambda: TinyTask(bert, lora("classifier", "query", use_dora=True)),
+    "bert, LoRA beside all biases": lambda: TinyTask(bert, lora("classifier", "value", bias="all")),
+    "bert, LoRA on embeddings": lambda: TinyTask(
+        bert, LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["word_embeddings"], modules_to_save=["classifier"])
+    ),
     "bert, head only": lambda: TinyTask(bert, None, "classifier"),
     "bert, last layer in full": lambda: TinyTask(bert, None, "bert.encoder.layer.2"),
 }
@@ -147,6 +152,7 @@ KEEPS_PREFIX = {
     "bert, LoRA",
     "llama, LoRA",
     "llama, LoRA, padded on the left",
+    "bert, DoRA",
     "bert, head only",
     "bert, last layer in full",
 }
