@@ -102,7 +102,7 @@ class FusedEngine:
         # Without a mask nothing says where in a padded batch a row's hidden states lie.
         mask = inputs.get("attention_mask")
         located = len(np.unique(self._lengths)) == 1 if mask is None else mask.dim() == 2
-        if found.prefix is None or not cache_bytes or not located:
+        if found.prefix is None or not cache_bytes or not len(cache_rows) or not located:
             return
         self._bypass = Bypass(self.model, found.prefix)
         cache = PrefixCache(
@@ -116,7 +116,8 @@ class FusedEngine:
             tokens=2 * self._plan.micro_batch_tokens,
             device=self._device,
         )
-        if self._same_outputs(cache, np.intersect1d(self._probing, cache_rows)):
+        rows = np.unique(cache_rows)
+        if self._same_outputs(cache, rows[probe_rows(self._lengths[rows])]):
             self._cache, self._plan = cache, replace(self._plan, prefix="kept")
         else:
             _log.warning("hidden states are not kept: the layers above need more than them")

@@ -371,3 +371,5 @@ def test_layers_that_need_more_than_hidden_states_are_computed(caplog: pytest.Lo
     assert engine.plan()["engine"] == "fused"
     assert engine.plan()["prefix"] == "computed"
     assert "not kept" in caplog.text
+    few = fused(_MixingTask(Skipping, None, "classifier"), cache_rows=np.arange(40, 44))
+    assert few.plan()["prefix"] == "computed"
