@@ -29,7 +29,7 @@ def require_finite(x: Float32[np.ndarray, " d"], layout: Layout) -> None:
         raise PayloadError(f"{x[first]} at coordinate {first} ({name})", "finite numbers only")
 
 
-@part("float32", paper="IEEE 754")
+@part("float32", paper="IEEE 754-2019, binary32")
 @final
 @dataclass(frozen=True)
 class Float32Codec(Codec):

@@ -30,7 +30,7 @@ class _Model(BaseModel):
 
 
 class CustomTask(_Model):
-    """A task of your own: ``factory`` names a callable, ``module:name``, that takes ``options`` and returns a `Task`."""
+    """A task of your own: ``factory`` names a callable, ``module:name``, that makes a `Task` of ``options``."""
 
     kind: Literal["python"]
     factory: str

@@ -42,6 +42,7 @@ class Setting:
         participation: who takes part.
         rounds: how many there will be, for the learning rate's schedule.
         epoch: how often the run was resumed.
+        test: whether the test rows are looked at after each round; a trial of the tuning never does.
     """
 
     arm: Arm
@@ -55,6 +56,7 @@ class Setting:
     participation: Participation
     rounds: int
     epoch: int = 0
+    test: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,12 @@ def start(setting: Setting, model: Float32[np.ndarray, " d"]) -> RunState:
     """The state before the first round, with the untrained model as record 0."""
     local = setting.arm.local.server(setting.bound.layout)
     server = setting.arm.server.init(setting.bound.layout)
-    record = {"round": 0, **evaluate(setting.engine, setting.task, setting.split, model), **_quiet()}
+    record = {"round": 0, **_metrics(setting, model), **_quiet()}
     return RunState(0, model, setting.bound.init(), server, local, history=(record,))
+
+
+def _metrics(setting: Setting, model: Float32[np.ndarray, " d"]) -> dict[str, Any]:
+    return evaluate(setting.engine, setting.task, setting.split, model) if setting.test else {}
 
 
 def _quiet() -> dict[str, Any]:
@@ -102,7 +108,7 @@ def next_round(setting: Setting, state: RunState) -> RunState:
     server_seconds = time.perf_counter() - clock
     record = {
         "round": round_,
-        **evaluate(setting.engine, setting.task, setting.split, next_model),
+        **_metrics(setting, next_model),
         "train_loss": float(np.mean([np.mean(one.losses) for one in trained])) if trained else None,
         "uplink_bytes": arrived.uplink_bytes,
         "downlink_bytes": len(payload) * len(who.invited),
@@ -119,7 +125,8 @@ def next_round(setting: Setting, state: RunState) -> RunState:
     if round_ == setting.rounds and len(setting.split.tuning):
         rows = setting.split.tuning
         outputs = setting.engine.outputs(next_model, rows)
-        record["tuning_accuracy"] = float(setting.task.metrics(outputs, rows)["accuracy"])
+        with np.errstate(all="ignore"):
+            record["tuning_accuracy"] = float(setting.task.metrics(outputs, rows)["accuracy"])
     return RunState(
         round_,
         next_model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,8 @@ class _Session:
         return tune(self.experiment, self._score, known, self.folder.write_tuning)
 
     def _score(self, method: str, settings: Mapping[str, Any], seed: int) -> float:
-        setting = self.bench.setting(self.experiment.arm(method, settings), seed, self._trial_rounds())
+        arm = self.experiment.arm(method, settings)
+        setting = replace(self.bench.setting(arm, seed, self._trial_rounds()), test=False)
         state = self.bench.first(setting)
         while state.round < setting.rounds:
             state = next_round(setting, state)

@@ -44,4 +44,5 @@ def describe(event: Event) -> str:
     record = event.record
     loss = "" if record["train_loss"] is None else f", loss {record['train_loss']:.3f}"
     head = f"{'tuning ' if event.stage == 'tune' else ''}{event.method} seed {event.seed} round {record['round']}"
-    return f"{head}: {len(record['participants'])} clients{loss}, accuracy {record['accuracy']:.3f}"
+    accuracy = f", accuracy {record['accuracy']:.3f}" if "accuracy" in record else ""
+    return f"{head}: {len(record['participants'])} clients{loss}{accuracy}"
