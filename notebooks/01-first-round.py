@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -40,7 +42,6 @@ import qfedfm as qf
 smaller = {
     "seeds": [1],
     "rounds": 4,
-    "training.rate": 2e-2,
     "task.train_rows": 64,
     "task.test_rows": 32,
     "task.tuning": 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -286,17 +287,7 @@ class FusedEngine:
         hidden = None
         if self._cache is not None and bool(self._cache.covers(rows[:1])[0]):
             hidden = self._cache.hidden(rows, inputs.get("attention_mask"))
-        outputs = self._call(inputs, leaves, hidden)
+        passed_over = nullcontext() if self._bypass is None else self._bypass.using(hidden)
+        with self._parameters.use(leaves), passed_over:
+            outputs = self.task.forward(self.model, inputs)
         return outputs.float(), batch.labels.to(self._device)
-
-    def _call(
-        self,
-        inputs: Mapping[str, torch.Tensor],
-        leaves: Mapping[str, torch.Tensor] | None,
-        hidden: torch.Tensor | None,
-    ) -> torch.Tensor:
-        with self._parameters.use(leaves):
-            if self._bypass is None:
-                return self.task.forward(self.model, inputs)
-            with self._bypass.using(hidden):
-                return self.task.forward(self.model, inputs)

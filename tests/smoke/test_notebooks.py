@@ -33,6 +33,7 @@ def test_a_notebook_runs(script, tmp_path, monkeypatch):
         "JUPYTER_RUNTIME_DIR": str(tmp_path),
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel's own backend draws into the notebook
     notebook = jupytext.read(script)
     client = nbclient.NotebookClient(
         notebook, timeout=500, kernel_name="python3", resources={"metadata": {"path": str(script.parent)}}
