@@ -37,17 +37,17 @@ class Training(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     optimizer: LocalOptimizer = LocalOptimizer()
-    rate: Annotated[float, Field(gt=0)] = 1e-3
+    rate: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 1e-3
     schedule: Schedule = "constant"
-    steps: Annotated[int, Field(ge=1)] | None = None
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 8
-    keep_state: bool = False
+    steps: Annotated[int, Field(ge=1, strict=True)] | None = None
+    epochs: Annotated[int, Field(ge=1, strict=True)] | None = None
+    batch_size: Annotated[int, Field(ge=1, strict=True)] = 8
+    keep_state: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="after")
     def _one_measure(self) -> Training:
         if self.steps is not None and self.epochs is not None:
-            raise ValueError("both steps and epochs are given; expected one of them")
+            raise ValueError("one measure of training, not both steps and epochs")
         return self
 
     def steps_for(self, rows: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
+from qfedfm.clients.attack import Attack
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.progress import Watch, silent
+from qfedfm.core.registry import build
 from qfedfm.core.validation import explain
 from qfedfm.engine.arm import Arm, Method, PartConfig, Training, build_arm
+from qfedfm.engine.custom import CustomTask
 from qfedfm.incentives.participation import Participation
 from qfedfm.tasks.text import TextClassification
 
@@ -29,12 +33,14 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CustomTask(_Model):
-    """A task of your own: ``factory`` names a callable, ``module:name``, that makes a `Task` of ``options``."""
+Whole = Annotated[int, Field(strict=True)]
+"""A whole number; true, 2.0 and "2" are none."""
 
-    kind: Literal["python"]
-    factory: str
-    options: dict[str, Any] = {}
+
+def _different(numbers: tuple[int, ...], what: str) -> tuple[int, ...]:
+    if len(set(numbers)) != len(numbers):
+        raise ValueError(f"different {what}")
+    return numbers
 
 
 def _kind(task: Any) -> str:
@@ -50,8 +56,22 @@ class Hostile(_Model):
         attack: what they do, by name or as a table of its name and options.
     """
 
-    clients: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...]
+    clients: Annotated[Whole, Field(ge=0)] | tuple[Annotated[Whole, Field(ge=0)], ...]
     attack: PartConfig = "sign-flip"
+
+    @field_validator("clients")
+    @classmethod
+    def _apart(cls, clients: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        return clients if isinstance(clients, int) else _different(clients, "clients")
+
+    def build(self) -> Attack:
+        """The attack.
+
+        Raises:
+            ConfigError: it or an option of it is unknown or out of range.
+        """
+        attack: Attack = build(Attack.kind, self.attack)
+        return attack
 
 
 class Engine(_Model):
@@ -82,10 +102,15 @@ class Tune(_Model):
         rounds: rounds of a trial; None for as many as the experiment has.
     """
 
-    grid: dict[str, tuple[Any, ...]] = {}
-    own: dict[str, dict[str, tuple[Any, ...]]] = {}
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (1000,)
-    rounds: Annotated[int, Field(ge=1)] | None = None
+    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = {}
+    own: dict[str, dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]]] = {}
+    seeds: Annotated[tuple[Whole, ...], Field(min_length=1)] = (1000,)
+    rounds: Annotated[Whole, Field(ge=1)] | None = None
+
+    @field_validator("seeds")
+    @classmethod
+    def _apart(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        return _different(seeds, "seeds")
 
 
 class Experiment(_Model):
@@ -106,8 +131,8 @@ class Experiment(_Model):
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "experiment"
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
-    total_rounds: Annotated[int, Field(ge=1, alias="rounds")] = 4
+    seeds: Annotated[tuple[Whole, ...], Field(min_length=1)] = (1,)
+    total_rounds: Annotated[Whole, Field(ge=1, alias="rounds")] = 4
     task: Annotated[
         Annotated[TextClassification, Tag("text-classification")] | Annotated[CustomTask, Tag("python")],
         Discriminator(_kind),
@@ -122,10 +147,8 @@ class Experiment(_Model):
 
     @field_validator("seeds")
     @classmethod
-    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) != len(seeds):
-            raise ValueError("different seeds")
-        return seeds
+    def _seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        return _different(seeds, "seeds")
 
     @field_validator("compare")
     @classmethod
@@ -137,6 +160,8 @@ class Experiment(_Model):
 
     @model_validator(mode="after")
     def _apart(self) -> Experiment:
+        if self.compare and self.method != Method():
+            raise ValueError("[method] or [compare], not both")
         if self.tune is not None:
             both = set(self.seeds) & set(self.tune.seeds)
             if both:
@@ -161,10 +186,11 @@ class Experiment(_Model):
         try:
             settings = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read ({error})", "an experiment file", "check the path") from None
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ConfigError(f"{path} cannot be read ({reason})", "an experiment file", "check the path") from None
         except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}") from None
-        settings.setdefault("name", path.stem)
+            raise ConfigError(f"{path} is not valid TOML ({error})", "an experiment file", "mend that line") from None
+        settings.setdefault("name", re.sub("[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "experiment")
         for key, value in (changes or {}).items():
             _put(settings, key, value)
         return cls.of(settings)
@@ -175,9 +201,11 @@ class Experiment(_Model):
         try:
             experiment = cls.model_validate(settings)
         except pydantic.ValidationError as error:
-            raise explain(error, cls, hide=("text-classification", "python")) from None
+            raise explain(error, cls) from None
         for name in experiment.methods:
             experiment.arm(name)
+        if experiment.hostile is not None:
+            experiment.hostile.build()
         return experiment
 
     @property
@@ -217,7 +245,7 @@ class Experiment(_Model):
         Raises:
             ConfigError: the factory of a custom task cannot be imported or returns something else.
         """
-        return self.task if isinstance(self.task, TextClassification) else _custom(self.task)
+        return self.task if isinstance(self.task, TextClassification) else self.task.build()
 
     def run(
         self, out: str | Path | None = None, *, resume: bool = False, task: Task | None = None, watch: Watch = silent
@@ -244,24 +272,21 @@ class Experiment(_Model):
         return play(self, method or next(iter(self.methods)), self.seeds[0] if seed is None else seed, task)
 
 
-def _custom(config: CustomTask) -> Task:
-    import importlib
-
-    from qfedfm.tasks.protocol import Task
-
-    module, _, name = config.factory.partition(":")
+def _steps(key: str) -> list[str]:
+    """The names in a dotted key, read as TOML does, so that a name with dots can be quoted."""
     try:
-        factory = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"task factory {config.factory!r}: {error}", "module:name of a callable") from None
-    task = factory(**config.options)
-    if not isinstance(task, Task):
-        raise ConfigError(f"task factory {config.factory!r} returned {type(task).__name__}", "a qfedfm Task")
-    return task
+        below: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        raise ConfigError(f"key {key!r}", "names with dots between them, such as training.rate") from None
+    steps = []
+    while isinstance(below, dict):
+        ((step, below),) = below.items()
+        steps.append(step)
+    return steps
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = key.split(".")
+    *path, last = _steps(key)
     for step in path:
         below = tree.setdefault(step, {})
         if isinstance(below, str):

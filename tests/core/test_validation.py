@@ -60,7 +60,7 @@ class Root(Model):
     ("settings", "message"),
     [
         ({}, "no 'name'; expected a value; add it to the experiment"),
-        ({"name": 3}, "name = 3; expected a valid string"),
+        ({"name": 3}, "name = 3; expected a text in quotes"),
         ({"name": "longer"}, "name = 'longer'; expected a name of at most five letters"),
         ({"name": "a", "nmae": 1}, "unknown key 'nmae'; did you mean 'name'?"),
         ({"name": "a", "training": {"rate": 0}}, "training.rate = 0; expected greater than 0"),
@@ -75,9 +75,9 @@ class Root(Model):
         ),
         ({"name": "a", "arms": {"b": {"rate": "x"}}}, "arms.b.rate = 'x'; expected a valid number"),
         ({"name": "a", "arms": {"b": {"rat": 1}}}, "unknown key 'arms.b.rat'; did you mean 'rate'?"),
-        ({"name": "a", "task": {"kind": "image"}}, "no 'task.image.pixels'"),
+        ({"name": "a", "task": {"kind": "image"}}, "no 'task.pixels'"),
         ({"name": "a", "task": {"kind": "image", "pixel": 3, "pixels": 1}}, "did you mean 'pixels'?"),
-        ({"name": "a", "task": {"kind": "sound"}}, "task = {'kind': 'sound'}"),
+        ({"name": "a", "task": {"kind": "sound"}}, "task.kind = 'sound'; expected 'text' or 'image'"),
         ({"name": "a", "arms": {"a": {}}}, "Root; expected arms with other names"),
     ],
 )

@@ -97,9 +97,9 @@ def test_a_tuning_grid_reaches_every_part():
 def test_a_factory_that_is_none():
     for factory in ("nothing", "tests.engine.tiny:missing", "no.such.module:make"):
         broken = Experiment.of({**SETTINGS, "task": {"kind": "python", "factory": factory}})
-        with pytest.raises(ConfigError, match="task factory"):
+        with pytest.raises(ConfigError, match=r"task\.factory"):
             broken.build_task()
-    with pytest.raises(ConfigError, match="returned dict"):
+    with pytest.raises(ConfigError, match="returned a dict"):
         Experiment.of({**SETTINGS, "task": {"kind": "python", "factory": "builtins:dict"}}).build_task()
 
 
