@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -119,8 +119,3 @@ class Layout:
             match = _BLOCK.match(entry.name)
             found.setdefault(match[1] if match else entry.name.rpartition(".")[0], []).append(entry)
         return {name: tuple(entries) for name, entries in found.items()}
-
-
-def same_layout(layouts: Iterable[Layout]) -> bool:
-    """Whether all layouts describe the same vector."""
-    return len({layout.digest for layout in layouts}) <= 1

@@ -6,53 +6,26 @@ from dataclasses import dataclass
 from typing import Annotated, final
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float64
 from pydantic import Field
 
-from qfedfm.core.checks import check_fields
-from qfedfm.core.cohort import State
-from qfedfm.core.layout import Layout
-from qfedfm.core.parts import ServerOptimizer
 from qfedfm.core.registry import part
-from qfedfm.server._steps import adaptive, moved
+from qfedfm.server._steps import PAPER, Adaptive
 
 
-@part("adagrad", paper="Reddi et al., ICLR 2021, arXiv 2003.00295, algorithm 2")
+@part("adagrad", paper=PAPER)
 @final
 @dataclass(frozen=True)
-class Adagrad(ServerOptimizer):
-    """FedAdagrad: m ← β₁m + (1 − β₁)Δ, v ← v + Δ², x ← x + ηm/(√v + τ), from m = 0 and v = τ².
+class Adagrad(Adaptive):
+    """FedAdagrad: v ← v + Δ² in `Adaptive`, which gives the rest of the step and its options.
 
-    As in the paper's experiments there is no momentum unless β₁ is set, and no bias correction.
-
-    State: ``momentum`` and ``second_moment`` (d each, float64, so that the square of a huge delta is finite).
+    As in the paper's experiments there is no momentum unless β₁ is set.
 
     Args:
-        lr: η; the paper tunes it for each task and names no default.
-        beta1: of the first moment.
-        tau: τ, how adaptive the method is; the smaller, the more alike are the steps of all coordinates.
-
-    Raises:
-        ConfigError: β₁ is not in [0, 1), or η or τ is not positive.
-
-    Differs from the paper: starts at v = τ², the smallest value that the algorithm allows (v ≥ τ²).
+        beta1: β₁.
     """
 
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    tau: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-    def init(self, layout: Layout) -> State:
-        return {"momentum": np.zeros(layout.size), "second_moment": np.full(layout.size, self.tau**2)}
-
-    def step(
-        self, model: Float32[np.ndarray, " d"], delta: Float32[np.ndarray, " d"], state: State
-    ) -> tuple[Float32[np.ndarray, " d"], State]:
-        square = np.square(delta, dtype=np.float64)
-        momentum = self.beta1 * state["momentum"] + (1 - self.beta1) * delta.astype(np.float64)
-        second = state["second_moment"] + square
-        step = adaptive(momentum, second, self.lr, self.tau)
-        return moved(model, step), {"momentum": momentum, "second_moment": second}
+    def second_moment(self, v: Float64[np.ndarray, " d"], square: Float64[np.ndarray, " d"]) -> np.ndarray:
+        return np.asarray(v + square)

@@ -151,10 +151,10 @@ def test_hostile_clients_differ_by_seed_and_their_attack_is_sent():
 
 
 def test_what_cannot_work_is_refused_before_training():
-    with pytest.raises(StackError, match="6 clients a round for .*krum"):
+    with pytest.raises(StackError, match=r"6 clients a round for .*krum"):
         play(1, method={"reduce": {"name": "krum", "hostile": 2}})
+    options = {"kind": "python", "factory": "tests.engine.tiny:make", "options": {"validation": 0}}
     with pytest.raises(StackError, match="validation"):
-        options = {"kind": "python", "factory": "tests.engine.tiny:make", "options": {"validation": 0}}
         play(1, method={"reduce": "softmax"}, task=options)
     with pytest.raises(ConfigError, match="clients_per_round = 7"):
         play(1, participation={"clients_per_round": 7})
