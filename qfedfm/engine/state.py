@@ -60,7 +60,8 @@ def save(path: Path, state: RunState, identity: Mapping[str, Any]) -> None:
     for client, own in state.clients.items():
         tensors |= {f"client/{client}/{name}": np.asarray(value) for name, value in own.items()}
     tensors |= {f"late/{client}": np.frombuffer(payload, np.uint8) for client, payload in state.late.items()}
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    # not ascontiguousarray, which makes a vector of a single number
+    tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     about = {"identity": dict(identity), "round": state.round, "history": list(state.history)}
     about["digest"] = _digest(tensors, about)
     write_bytes(path, save_tensors(tensors, {"qfedfm": json.dumps(about)}))

@@ -1,5 +1,6 @@
 """A round: the bytes are what is used, and whoever misbehaves is named and left out."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from qfedfm.engine.machine import client_engine
 from qfedfm.engine.rounds import next_round
 from qfedfm.engine.run import Bench
 from qfedfm.engine.schedule import batches
+from qfedfm.engine.state import load, save
 from qfedfm.server.sgd import Sgd
 from tests.engine.tiny import SETTINGS
 
@@ -167,6 +169,74 @@ def test_scaffold_with_zero_controls_is_fedavg_in_the_first_round_and_not_in_the
     assert np.abs(states[2].model - plain[2].model).max() > 1e-4
     assert states[2].history[2]["downlink_bytes"] == 6 * (2 * 4 * 15 + wire.OVERHEAD)
     assert set(states[2].clients) == set(range(6))
+
+
+def softmax_gradient(task, vector, rows):
+    """Of the mean cross-entropy of the tiny task, written by hand."""
+    W, b = vector[:12].reshape(3, 4), vector[12:]
+    points, labels = task.data[0][rows].astype(float), task.data[1][rows]
+    logits = points @ W.T + b
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(len(rows)), labels] -= 1
+    return np.concatenate([(p.T @ points).reshape(-1), p.sum(0)]) / len(rows)
+
+
+def test_scaffold_keeps_its_books_under_partial_participation_dropouts_and_late_answers():
+    """Algorithm 1 of Karimireddy et al. with option II, line by line, over the clients whose answers count."""
+    unreliable = {"clients_per_round": 4, "dropout": 0.25, "late": 0.25}
+    setting, states = play(8, method={"local": "scaffold"}, participation=unreliable)
+    task, split, rate, steps = setting.task, setting.split, 0.1, 3
+    x, c = states[0].model.astype(float), np.zeros(15)
+    own = {client: np.zeros(15) for client in split.clients}
+    counted = []
+    for round_ in range(1, 9):
+        who = setting.participation.draw(setting.key.fold("participation"), round_, split.clients)
+        deltas, changes = [], []
+        for client in sorted(set(who.invited) - set(who.dropped) - set(who.late)):
+            y = x.copy()
+            for rows in batches(split.train[client], steps, 8, setting.key.fold("batches", round_, client)):
+                y -= rate * (softmax_gradient(task, y, rows) - own[client] + c)
+            after = own[client] - c + (x - y) / (steps * rate)
+            deltas.append(y - x)
+            changes.append(after - own[client])
+            own[client] = after
+        if deltas:
+            x, c = x + np.mean(deltas, axis=0), c + np.sum(changes, axis=0) / len(split.clients)
+        counted.append(len(deltas))
+        np.testing.assert_allclose(states[round_].model, x, atol=1e-5)
+        np.testing.assert_allclose(states[round_].local["control"], c, atol=1e-5)
+        for client, state in states[round_].clients.items():
+            np.testing.assert_allclose(state["method/control"], own[client], atol=1e-5)
+    assert len(set(counted)) > 1
+    assert max(counted) < 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {**SETTINGS["training"], "optimizer": {"name": "adamw"}, "keep_state": True}},
+        {"training": {**SETTINGS["training"], "optimizer": {"name": "sgd", "momentum": 0.9}, "keep_state": True}},
+        {"method": {"local": "scaffold"}, "participation": {"clients_per_round": 4, "dropout": 0.3, "late": 0.3}},
+        {"method": {"server": "adam"}},
+        {"method": {"server": "yogi"}},
+        {"method": {"server": "adagrad"}},
+        {"method": {"server": {"name": "sgd", "momentum": 0.9}}},
+        {"method": {"reduce": {"name": "born", "steps": 5}}},
+        {"method": {"reduce": {"name": "born", "steps": 2, "shots": 64}}},
+        {"method": {"reduce": "born-random"}},
+    ],
+    ids=str,
+)
+def test_a_round_from_a_checkpoint_is_the_round_without_one(tmp_path, changes):
+    setting, states = play(3, **changes)
+    for before, after in itertools.pairwise(states):
+        save(tmp_path / "state", before, {})
+        again = next_round(replace(setting, epoch=1), load(tmp_path / "state", {}))
+        save(tmp_path / "again", replace(again, history=()), {})
+        save(tmp_path / "after", replace(after, history=(), late=again.late), {})
+        assert (tmp_path / "again").read_bytes() == (tmp_path / "after").read_bytes()
+        assert again.late.keys() == after.late.keys()  # their bytes name the session
 
 
 def test_optimiser_state_is_kept_only_on_request():
