@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from qfedfm.engine.experiment import Experiment
+    from rich.table import Table
+
+    from qfedfm.engine.doctor import Finding
 
 app = typer.Typer(
     help="Federated fine-tuning with quantum modules, each measured against its classical twin.",
@@ -20,11 +25,22 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+_MARKS = {"ok": ("✓", "green"), "missing": ("–", "yellow"), "problem": ("✗", "red")}
 
-def _experiment(path: Path, changes: list[str]) -> Experiment:
-    from qfedfm.engine.experiment import Experiment
 
-    return Experiment.load(path, dict(_change(change) for change in changes))
+def _settings(changes: list[str], seeds: list[int]) -> dict[str, Any]:
+    """The settings that ``--set`` and ``--seed`` change, each at most once."""
+    from qfedfm.core.errors import ConfigError
+
+    if len(seeds) > 1:
+        raise ConfigError(f"--seed {len(seeds)} times", "once", f"for several seeds: --set seeds={seeds}")
+    given = [*map(_change, changes), *(("seeds", [seed]) for seed in seeds)]
+    settings = dict(given)
+    for key in settings:
+        if [name for name, _ in given].count(key) > 1:
+            both = " (--seed sets it too)" if key == "seeds" and seeds else ""
+            raise ConfigError(f"{key} set twice{both}", "one value", "leave one of them out")
+    return settings
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -41,51 +57,66 @@ def _change(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
 
 
-@app.command()
+@app.command(short_help="Run an experiment, all its methods on all its seeds.")
 def run(
     experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.toml", help="The experiment file.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/<name>).")] = None,
-    seed: Annotated[int | None, typer.Option(help="Run this seed only.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", metavar="N", help="Run this seed only.")] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. training.rate=0.003.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
 ) -> None:
     """Run an experiment: its method, or all methods of its comparison, on all seeds."""
+    settings = _settings(changes or [], seeds or [])
+    options = [text for change in changes or [] for text in ("--set", change)]
+    options += [text for seed in seeds or [] for text in ("--seed", str(seed))]
+    try:
+        _run(experiment, out, settings, resume)
+    except KeyboardInterrupt:
+        where = ["--out", str(out)] if out is not None else []
+        again = shlex.join(["qfedfm", "run", str(experiment), *where, *options, "--resume"])
+        sys.stderr.write(f"Interrupted. Every finished round is kept; go on with: {again}\n")
+        raise typer.Exit(130) from None
+
+
+def _run(path: Path, out: Path | None, settings: dict[str, Any], resume: bool) -> None:
     from rich.console import Console
 
+    from qfedfm.engine.experiment import Experiment
     from qfedfm.report.live import live
 
-    settings = [*(changes or []), *([f"seeds=[{seed}]"] if seed is not None else [])]
-    loaded = _experiment(experiment, settings)
-    console = Console(stderr=True)
-    folder = out or Path("runs") / loaded.name
-    try:
-        with live(console) as watch:
-            result = loaded.run(folder, resume=resume, watch=watch)
-    except KeyboardInterrupt:
-        again = f"qfedfm run {experiment} --out {folder} --resume"
-        console.print(f"Interrupted. Every finished round is kept; go on with: {again}")
-        raise typer.Exit(130) from None
-    show = Console()
-    show.print(result.table())
+    loaded = Experiment.load(path, settings)
+    folder = out if out is not None else Path("runs") / loaded.name
+    if resume and not folder.exists():
+        sys.stderr.write(f"There is no run in {folder} yet: starting it.\n")
+    with live(Console(stderr=True)) as watch:
+        result = loaded.run(folder, resume=resume, watch=watch)
+    Console().print(result.table())
     for sentence in result.results["conclusion"]:
-        show.print(sentence)
-    show.print(f"Report: {result.folder / 'report.html'}")
+        typer.echo(sentence)
+    typer.echo(f"Report: {result.folder / 'report.html'}")
 
 
-@app.command()
+@app.command(short_help="Write the report of one or several runs again.")
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Folders of runs.")],
     out: Annotated[Path | None, typer.Option(help="The page to write (default: DIR/report.html).")] = None,
 ) -> None:
-    """Write the report of one or several runs again."""
+    """Write the report of one or several runs again, finished or not."""
+    from qfedfm.core.errors import ConfigError
     from qfedfm.report.page import write_report
 
-    typer.echo(write_report(*folders, out=out))
+    if out is not None and out.is_dir():
+        raise ConfigError(f"--out {out}, which is a folder", "a file", f"for example --out {out / 'report.html'}")
+    try:
+        typer.echo(write_report(*folders, out=out))
+    except OSError as error:
+        given = f"{out or folders[0] / 'report.html'} cannot be written ({error.strerror})"
+        raise ConfigError(given, "a file that can be written", "choose another --out") from error
 
 
-@app.command()
+@app.command(short_help="List every part that an experiment can name.")
 def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """List every part: its kind, whether it is quantum, its twins, its paper."""
     from qfedfm.report.methods import listing, methods_table
@@ -98,21 +129,39 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = 
     Console().print(methods_table())
 
 
-@app.command()
+@app.command(short_help="Say what is installed, used and missing.")
 def doctor() -> None:
     """Say what is installed, which device and precision are used, and what is missing."""
     from rich.console import Console
-    from rich.table import Table
 
     from qfedfm.engine.doctor import examine
 
-    table = Table("", "subject", "found", box=None)
-    for subject, state, detail in examine():
-        table.add_row({"ok": "✓", "missing": "✗"}.get(state, "·"), subject, detail)
-    Console().print(table)
+    findings = examine()
+    console = Console()
+    console.print(_findings(findings))
+    console.print(_verdict(findings), markup=False, highlight=False, soft_wrap=True)
 
 
-@app.command()
+def _findings(findings: list[Finding]) -> Table:
+    """A line for each finding: whether it is well, what it is, and its version or what to do."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    for subject, state, detail in findings:
+        mark, colour = _MARKS[state]
+        table.add_row(Text(mark, colour), Text(subject), Text(detail, "" if state == "ok" else colour))
+    return table
+
+
+def _verdict(findings: list[Finding]) -> str:
+    problems = [subject for subject, state, _ in findings if state == "problem"]
+    missing = [subject for subject, state, _ in findings if state == "missing"]
+    said = [f"{title}: {', '.join(names)}." for title, names in (("Problems", problems), ("Missing", missing)) if names]
+    return " ".join(said) or "Everything is there."
+
+
+@app.command(short_help="Print the JSON Schema of experiment files.")
 def schema() -> None:
     """Print the JSON Schema of experiment files, for editors."""
     from qfedfm.engine.experiment import Experiment
@@ -124,8 +173,22 @@ def main() -> None:
     """Runs the command line; a mistake of the user's is one line and exit status 2."""
     from qfedfm.core.errors import QfedfmError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show ✓ or Δ must not stop a run
+    sys.path.append(os.getcwd())  # where a user's own task lies; after all else, so that it hides nothing
     try:
         app()
     except QfedfmError as error:
-        sys.stderr.write(f"qfedfm: {error}\n")
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _refuse(f"{error.strerror or error}{where}; expected a disk with room and files that can be read and written")
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
+
+
+def _refuse(message: str) -> None:
+    sys.stderr.write(f"qfedfm: {' '.join(message.split())}\n")
+    sys.exit(2)

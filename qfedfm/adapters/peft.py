@@ -114,7 +114,7 @@ def attach(base: PreTrainedModel, adapter: Adapter, key: Key, untrained: frozens
             model = peft.get_peft_model(base, config)
         except (ValueError, TypeError, AttributeError, ImportError, RuntimeError) as error:
             reason = str(error).partition(". ")[0].splitlines()[0]
-            remedy = "name modules of this model in options.target_modules"
+            remedy = "check task.adapter.options; target_modules must name modules of this model"
             raise ConfigError(f"adapter {adapter.kind!r} does not fit the model: {reason}", "", remedy) from None
         torch.manual_seed(key.fold("head").integer())
         _draw_head(model, untrained)

@@ -24,7 +24,7 @@ _PLAIN = {
     "model_type": "a table",
     "string_type": "a text in quotes",
     "tuple_type": "a list",
-    "union_tag_not_found": "a table with a name",
+    "union_tag_not_found": "a table",
 }
 """What was expected, in the words of a configuration file, where pydantic speaks of Python."""
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
@@ -75,9 +75,10 @@ def _first(error: pydantic.ValidationError, cls: Any) -> tuple[Any, list[str]]:
 
 
 def _alternatives(error: pydantic.ValidationError, cls: Any, path: list[str]) -> list[Any]:
-    """The errors about one setting, one for each branch of its union; only those with the right type, if any have."""
+    """The errors about one setting, one for each branch of its union; not those about the type, if it suits one."""
     same = [each for each in error.errors() if _reach(cls, each["loc"])[0] == path]
-    return [each for each in same if not each["type"].endswith(_WRONG_TYPE)] or same
+    suits = [each for each in same if not each["type"].endswith(_WRONG_TYPE)]
+    return suits if any(each["type"] != "literal_error" for each in suits) else same
 
 
 def _expected(error: Any) -> str:

@@ -43,9 +43,9 @@ def _different(numbers: tuple[int, ...], what: str) -> tuple[int, ...]:
     return numbers
 
 
-def _kind(task: Any) -> str:
-    given = task.get("kind", "text-classification") if isinstance(task, Mapping) else getattr(task, "kind", "")
-    return str(given)
+def _kind(task: Any) -> str | None:
+    given = task.get("kind", "text-classification") if isinstance(task, Mapping) else getattr(task, "kind", None)
+    return None if given is None else str(given)
 
 
 class Hostile(_Model):

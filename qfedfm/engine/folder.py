@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qfedfm.core.errors import CheckpointError
-from qfedfm.engine.files import finite, write_bytes, write_json
+from qfedfm.engine.files import finite, write_bytes, write_json, writing
 from qfedfm.engine.state import RunState, load, save
 
 
@@ -24,26 +25,41 @@ class Folder:
         """What an earlier session of the same experiment noted (empty the first time).
 
         Raises:
-            CheckpointError: the folder holds another experiment, a run that is not to be resumed, or other files.
+            CheckpointError: the folder holds another experiment, a run that is not to be resumed, or other files, or
+                nothing can be written there.
         """
+        with writing(self.path):
+            return self._claim(resume)
+
+    def _claim(self, resume: bool) -> dict[str, Any]:
         note = self.path / "run.json"
         if not note.exists():
-            if self.path.is_file() or (self.path.is_dir() and any(not _ours(file) for file in self.path.iterdir())):
+            if self.path.is_dir() and any(not _ours(file) for file in self.path.iterdir()):
                 given = f"{self.path} holds files that are not of a run"
                 raise CheckpointError(given, "a new or an empty folder", "choose another --out")
+            self._require_writable()
             return {}
-        try:
-            known = json.loads(note.read_text(encoding="utf-8"))
-            digest = known["digest"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{note} cannot be read ({error})", "", "choose another --out") from None
+        known = _read(note, "choose another --out")
+        digest, epoch, plan = known.get("digest"), known.get("epoch"), known.get("plan")
+        if not isinstance(digest, str) or not isinstance(epoch, int) or not isinstance(plan, dict):
+            raise CheckpointError(f"{note} cannot be read (altered)", "the note of a run", "choose another --out")
         if digest != self.digest:
             given = f"{self.path} holds a run of configuration {digest}"
             raise CheckpointError(given, self.digest, "resume with the same experiment, or choose another --out")
         if not resume:
             remedy = "go on with --resume, or choose another --out"
             raise CheckpointError(f"{self.path} holds a run already", "", remedy)
-        return dict(known)
+        self._require_writable()
+        return known
+
+    def _require_writable(self) -> None:
+        """Finds out before model and data are read, not after the first round."""
+        nearest = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists())
+        if not nearest.is_dir():
+            given = f"{nearest}, which is a file" + ("" if nearest == self.path else f", on the way to {self.path}")
+            raise CheckpointError(given, "a folder", "choose another --out")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise CheckpointError(f"{nearest} cannot be written", "a folder of yours", "choose another --out")
 
     def note(self, about: Mapping[str, Any]) -> None:
         """Writes what the next session must know."""
@@ -58,7 +74,11 @@ class Folder:
     def load(self, method: str, seed: int) -> RunState | None:
         """The checkpoint of a run, or None."""
         path = self._checkpoint(method, seed)
-        return load(path, self._identity(method, seed)) if path.exists() else None
+        try:
+            return load(path, self._identity(method, seed)) if path.exists() else None
+        except OSError as error:
+            remedy = "remove it to start this run anew, or choose another --out"
+            raise CheckpointError(f"{path} cannot be read ({error.strerror})", "a checkpoint", remedy) from None
 
     def save(self, method: str, seed: int, state: RunState) -> None:
         """Replaces the checkpoint of a run."""
@@ -74,13 +94,17 @@ class Folder:
 
     def append_history(self, line: Mapping[str, Any]) -> None:
         """Adds a line to ``history.jsonl``; the checkpoint is what counts, so a torn line is mended on resume."""
-        with (self.path / "history.jsonl").open("ab") as file:
+        path = self.path / "history.jsonl"
+        with writing(path), path.open("ab") as file:
             file.write(_line(line))
 
     def tuning(self) -> dict[str, Any]:
         """The trials that were finished."""
         path = self.path / "tuning.json"
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        scores = _read(path, "delete it to tune anew") if path.exists() else {}
+        if not all(isinstance(score, float) for score in scores.values()):
+            raise CheckpointError(f"{path} cannot be read (altered)", "the scores of trials", "delete it to tune anew")
+        return scores
 
     def write_tuning(self, scores: Mapping[str, Any]) -> None:
         """Replaces the trials."""
@@ -89,6 +113,17 @@ class Folder:
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Replaces ``results.json``."""
         write_json(self.path / "results.json", results)
+
+
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(f"{path} cannot be read ({reason})", "what `qfedfm run` wrote", remedy) from None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} cannot be read (a {type(found).__name__})", "a JSON object", remedy)
+    return found
 
 
 def _line(line: Mapping[str, Any]) -> bytes:

@@ -29,10 +29,10 @@ def client_engine(config: Engine, task: Task, plan: Mapping[str, str] | None = N
     if device == "auto":
         device = plan["device"] if plan else ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        given = f"engine.device = {device!r} ({str(error).splitlines()[0]})"
-        raise ConfigError(given, "a device that `qfedfm doctor` lists") from None
+        given = f"engine.device = {device!r} ({str(error).splitlines()[0].partition('. ')[0][:80]})"
+        raise ConfigError(given, '"cpu", "cuda" or "auto"', "`qfedfm doctor` says which device there is") from None
     key = Key.of(0).fold("base")
     if config.mode == "sequential":
         return SequentialEngine(task, key, device)

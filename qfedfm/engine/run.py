@@ -14,10 +14,9 @@ from qfedfm.adapters.tensors import vector_of
 from qfedfm.clients.attack import Attack
 from qfedfm.clients.jobs import ClientEngine
 from qfedfm.core.cohort import ClientId
-from qfedfm.core.errors import ConfigError
+from qfedfm.core.errors import ConfigError, DataError, StackError
 from qfedfm.core.key import Key
 from qfedfm.core.progress import Event, Watch, silent
-from qfedfm.core.registry import build
 from qfedfm.core.stack import bind
 from qfedfm.engine.arm import Arm
 from qfedfm.engine.environment import environment
@@ -55,6 +54,7 @@ class Bench:
         """One run of a method on a seed."""
         key = Key.of(seed)
         split = self.task.split(key.fold("split"))
+        _require_rows(split)
         hostile, attack = self._hostile(split, key)
         participation = self.experiment.participation
         invited, validation = participation.cohort(len(split.clients)), len(split.validation)
@@ -75,11 +75,11 @@ class Bench:
             raise ConfigError(f"{count} hostile clients of {len(split.clients)}", "at least one honest client")
         if isinstance(hostile.clients, int):
             drawn = key.fold("hostile").numpy().choice(split.clients, count, replace=False)
-            return frozenset(int(client) for client in drawn), build("attack", hostile.attack)
+            return frozenset(int(client) for client in drawn), hostile.build()
         unknown = set(hostile.clients) - set(split.clients)
         if unknown:
             raise ConfigError(f"hostile client {min(unknown)}", f"ids of clients, {split.clients}")
-        return frozenset(hostile.clients), build("attack", hostile.attack)
+        return frozenset(hostile.clients), hostile.build()
 
     def first(self, setting: Setting) -> RunState:
         """The state before the first round: an adapter drawn from the seed."""
@@ -107,15 +107,47 @@ def run(
     folder = Folder(out, experiment.digest)
     known = folder.claim(resume)
     if experiment.tune is not None:
-        candidates(experiment.tune, list(experiment.methods))
+        for method, settings in candidates(experiment.tune, list(experiment.methods)).items():
+            for choice in settings:
+                _try(experiment, method, choice)
     watch(Event("prepare"))
     task = task or experiment.build_task()
     engine = client_engine(experiment.engine, task, known.get("plan"))
     bench = Bench(experiment, task, engine, known.get("epoch", -1) + 1)
-    for method in experiment.methods:
-        bench.setting(experiment.arm(method), experiment.seeds[0], experiment.total_rounds)
+    _check(bench)
     folder.note({"epoch": bench.epoch, "plan": dict(engine.plan())})
     return _Session(bench, folder, watch).run()
+
+
+def _try(experiment: Experiment, method: str, choice: Mapping[str, Any]) -> None:
+    """Builds a method with settings of the tuning grid."""
+    try:
+        experiment.arm(method, choice)
+    except (ConfigError, StackError) as error:
+        given = f"[tune] for {method}: {error.given}"
+        raise ConfigError(given, error.expected, error.remedy or "change tune.grid or tune.own") from None
+
+
+def _check(bench: Bench) -> None:
+    """Whatever would stop a later run of the session stops it now, before there is anything to lose."""
+    experiment, tune_table = bench.experiment, bench.experiment.tune
+    for method in experiment.methods:
+        bench.setting(experiment.arm(method), experiment.seeds[0], experiment.total_rounds)
+    first = experiment.arm(next(iter(experiment.methods)))
+    for seed in (*experiment.seeds[1:], *(tune_table.seeds if tune_table is not None else ())):
+        setting = bench.setting(first, seed, experiment.total_rounds)
+        if tune_table is not None and not len(setting.split.tuning):
+            raise ConfigError("a [tune] table and a task without tuning rows", "task.tuning above 0")
+
+
+def _require_rows(split: Split) -> None:
+    """Raises a DataError where a client has nothing to train on, or nobody has anything to be tested on."""
+    for client in split.clients:
+        if not len(split.train[client]):
+            given = f"client {client} ({split.names[client]}) without training rows"
+            raise DataError(given, "at least one row for every client", "take fewer clients or bring more data")
+    if not any(len(rows) for rows in split.test.values()):
+        raise DataError("a split without test rows", "at least one", "bring more data")
 
 
 class _Session:
@@ -182,8 +214,6 @@ class _Session:
             state = next_round(setting, state)
             self.done += 1
             self.watch(Event("tune", method, seed, self.done, self.total, state.history[-1]))
-        if "tuning_accuracy" not in state.history[-1]:
-            raise ConfigError("a [tune] table and a task without tuning rows", "task.tuning above 0")
         return float(state.history[-1]["tuning_accuracy"])
 
     def _save_adapter(self, method: str, seed: int, state: RunState) -> str | None:

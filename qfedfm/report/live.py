@@ -30,7 +30,8 @@ def live(console: Console) -> Iterator[Watch]:
         def watch(event: Event) -> None:
             progress.update(bar, description=describe(event), completed=event.done, total=event.total or None)
             if not console.is_terminal:
-                console.print(f"[{event.done}/{event.total}] {describe(event)}", highlight=False)
+                count = f"[{event.done}/{event.total}] " if event.total else ""
+                console.print(f"{count}{describe(event)}", highlight=False, markup=False)
 
         yield watch
 

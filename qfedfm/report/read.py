@@ -9,6 +9,7 @@ from typing import Any
 from qfedfm.core.errors import CheckpointError
 
 SCHEMA = 1
+_TABLES = {"experiment": dict, "summary": list, "clients": dict, "conclusion": list, "tuning": dict}
 
 
 def read_run(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -42,6 +43,10 @@ def _results(path: Path) -> dict[str, Any]:
         isinstance(run, dict) and {"method", "seed"} <= run.keys() for run in runs
     ):
         raise CheckpointError(f"{path} without a list of runs", "a method and a seed in each run")
+    for name, kind in _TABLES.items():
+        if not isinstance(found.get(name), kind | None):
+            given = f"{path} with a {type(found[name]).__name__} as {name}"
+            raise CheckpointError(given, "the JSON that `qfedfm run` wrote", "run with --resume")
     return dict(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -168,11 +169,13 @@ def _sizes(total: int, clients: int, alpha: float, rng: np.random.Generator) -> 
 
 
 def _named(config: Any) -> Any:
-    return {"name": config} if isinstance(config, str) else config
+    if isinstance(config, str):
+        return {"name": config}
+    return {"name": "source", **config} if isinstance(config, Mapping) else config
 
 
 AnyPartition = Annotated[
     Annotated[BySource | Iid | Dirichlet | ByLabel | Quantity, pydantic.Field(discriminator="name")],
     pydantic.BeforeValidator(_named),
 ]
-"""A partition in a configuration: its name, or a table of its name and options."""
+"""A partition in a configuration: its name, or a table of its name (``source`` where it has none) and options."""

@@ -148,3 +148,5 @@ _READERS: dict[str, Callable[[Path], Iterator[_Row]]] = {
     ".ndjson": _jsonl,
     ".parquet": _parquet,
 }
+ENDINGS = tuple(_READERS)
+"""How the name of a data file may end."""

@@ -21,7 +21,7 @@ from qfedfm.tasks.packed import Packed, tokenise
 from qfedfm.tasks.partition import AnyPartition, BySource
 from qfedfm.tasks.protocol import Batch, Rows, Split
 from qfedfm.tasks.records import Records
-from qfedfm.tasks.sources import read_records
+from qfedfm.tasks.sources import ENDINGS, read_records
 from qfedfm.tasks.split import Limits, divide, pool
 from qfedfm.tasks.tweets import tweets
 
@@ -72,10 +72,17 @@ class TextClassification(pydantic.BaseModel):
     tuning: int = pydantic.Field(default=120, ge=0)
     pool_seed: int = 0
 
+    @pydantic.field_validator("data")
+    @classmethod
+    def _known_or_a_file(cls, data: str) -> str:
+        if data != "tweets" and not data.lower().endswith(ENDINGS):
+            raise ValueError(f"'tweets' or the path of a file that ends in {', '.join(ENDINGS)}")
+        return data
+
     @pydantic.model_validator(mode="after")
     def _sources_have_a_column(self) -> TextClassification:
         if self.data != "tweets" and self.partition.by_source and self.client_column is None:
-            raise ValueError('the partition "source" of a file needs client_column, or choose another partition')
+            raise ValueError('client_column, which the partition "source" of a file needs, or another partition')
         return self
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> TextClassification:

@@ -28,7 +28,8 @@ def same(a: RunState, b: RunState) -> bool:
     def flat(state):
         groups = {"model": {"": state.model}, "reduce": state.reduce, "server": state.server, "local": state.local}
         groups |= {f"client {client}": own for client, own in state.clients.items()}
-        return {(g, n): (np.asarray(v).dtype, np.asarray(v).tobytes()) for g, s in groups.items() for n, v in s.items()}
+        arrays = {(group, name): np.asarray(value) for group, s in groups.items() for name, value in s.items()}
+        return {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
 
     return flat(a) == flat(b) and (a.round, a.late, a.history) == (b.round, b.late, b.history)
 
@@ -74,7 +75,7 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_bytes(path, b"old")
     monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(CheckpointError, match=r"cannot be written \(full\)"):
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
 
