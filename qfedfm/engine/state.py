@@ -99,6 +99,8 @@ def load(path: Path, identity: Mapping[str, Any]) -> RunState:
             clients.setdefault(int(client), {})[key] = tensor
         elif group == "late":
             late[int(rest)] = tensor.tobytes()
+    # safetensors gives tensors in any order, and the history names late clients in that of their ids
+    clients, late = dict(sorted(clients.items())), dict(sorted(late.items()))
     return RunState(
         about["round"], tensors["model"], **groups, clients=clients, late=late, history=tuple(about["history"])
     )

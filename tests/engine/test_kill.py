@@ -1,4 +1,5 @@
-"""kill -9 at random moments, also while a checkpoint or a result is written: what is resumed ends in the same bytes."""
+"""kill -9 at random moments, also in the tuning and while a checkpoint or a result is written:
+what is resumed ends in the same bytes."""
 
 import multiprocessing
 import random
@@ -24,7 +25,12 @@ def _child(settings, out) -> None:
 def test_killed_at_twenty_random_moments(tmp_path):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["qfedfm.engine.run", "tests.engine.tiny", "qfedfm.reduces.born", "qiskit"])
-    settings = {**COMPARISON, "rounds": 6}
+    settings = {
+        **COMPARISON,
+        "rounds": 6,
+        "participation": {"late": 0.1},
+        "tune": {"grid": {"training.rate": [0.05, 0.1]}, "seeds": [50], "rounds": 2},
+    }
     begin = time.monotonic()
     whole = context.Process(target=_child, args=(settings, tmp_path / "whole"))
     whole.start()
