@@ -27,7 +27,7 @@ def test_killed_at_twenty_random_moments(tmp_path):
     context.set_forkserver_preload(["qfedfm.engine.run", "tests.engine.tiny", "qfedfm.reduces.born", "qiskit"])
     settings = {
         **COMPARISON,
-        "rounds": 6,
+        "rounds": 4,
         "participation": {"late": 0.1},
         "tune": {"grid": {"training.rate": [0.05, 0.1]}, "seeds": [50], "rounds": 2},
     }
