@@ -92,7 +92,8 @@ class Tune(_Model):
     """The choice of settings, with the same budget for every method.
 
     Every method is run with every combination of ``grid`` and of its own table in ``own``; the combination with the
-    highest mean accuracy on the task's tuning rows (not seen by clients, reduces or the test) is taken. All methods
+    highest mean accuracy on the task's tuning rows is taken: rows that no client, no reduce and no test of that seed
+    sees. Another seed splits anew, so some of them are test rows there; what that leaks is one choice. All methods
     must come to the same number of combinations.
 
     Args:

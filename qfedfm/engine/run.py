@@ -21,7 +21,7 @@ from qfedfm.core.stack import bind
 from qfedfm.engine.arm import Arm
 from qfedfm.engine.environment import environment
 from qfedfm.engine.experiment import Experiment
-from qfedfm.engine.files import write_folder
+from qfedfm.engine.files import write_folder, writing
 from qfedfm.engine.folder import Folder
 from qfedfm.engine.machine import client_engine
 from qfedfm.engine.result import Result
@@ -104,7 +104,7 @@ def run(
     experiment: Experiment, out: Path, *, resume: bool = False, task: Task | None = None, watch: Watch = silent
 ) -> Result:
     """Runs all methods on all seeds; see `Experiment.run`."""
-    folder = Folder(out, experiment.digest)
+    folder = Folder(out, experiment.digest if task is None else f"{experiment.digest}-{task.name}")
     known = folder.claim(resume)
     if experiment.tune is not None:
         for method, settings in candidates(experiment.tune, list(experiment.methods)).items():
@@ -174,6 +174,7 @@ class _Session:
         found = {(seed, method): self.folder.load(method, seed) for seed, method in self.order}
         kept = [(method, seed, state) for (seed, method), state in found.items() if state]
         self.folder.rewrite_history([_line(method, seed, r) for method, seed, state in kept for r in state.history])
+        finished = sum(state.round == self.experiment.total_rounds for _, _, state in kept)
         lines: list[dict[str, Any]] = []
         clients: dict[str, Any] = {}
         for seed, method in self.order:
@@ -181,10 +182,12 @@ class _Session:
             clients = clients or client_lines(setting)
             state = self._finish(setting, seed, found[seed, method])
             lines.append(run_line(setting, seed, state, arms, self._save_adapter(method, seed, state)))
-            self._write(lines, clients, tuning)
+            if len(lines) >= finished:  # a resumed session never replaces the results by fewer
+                self._write(lines, clients, tuning)
         self.watch(Event("report", done=self.total, total=self.total))
         result = Result(self.folder.path)
-        result.write_report()
+        with writing(self.folder.path / "report.html"):
+            result.write_report()
         return result
 
     def _finish(self, setting: Setting, seed: int, state: RunState | None) -> RunState:
