@@ -41,6 +41,8 @@ class Root(Model):
     task: Annotated[Text | Image, Field(discriminator="kind")] = Text()
     training: Training = Training()
     arms: dict[str, Training] = {}
+    layers: Literal["all"] | Annotated[int, Field(gt=0)] = "all"
+    chosen: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] = 0
 
     @pydantic.field_validator("name")
     @classmethod
@@ -78,6 +80,14 @@ class Root(Model):
         ({"name": "a", "task": {"kind": "image"}}, "no 'task.pixels'"),
         ({"name": "a", "task": {"kind": "image", "pixel": 3, "pixels": 1}}, "did you mean 'pixels'?"),
         ({"name": "a", "task": {"kind": "sound"}}, "task.kind = 'sound'; expected 'text' or 'image'"),
+        ({"name": "a", "task": 3}, "task = 3; expected a table"),
+        ({"name": "a", "layers": "some"}, "layers = 'some'; expected 'all' or a valid integer"),
+        ({"name": "a", "layers": 0}, "layers = 0; expected 'all' or greater than 0"),
+        ({"name": "a", "chosen": -1}, "chosen = -1; expected greater than or equal to 0"),
+        ({"name": "a", "chosen": [1, -1]}, "chosen.1 = -1; expected greater than or equal to 0"),
+        ({"name": "a", "chosen": "x"}, "chosen = 'x'; expected a valid integer or a list"),
+        ({"name": "a", "training": 3}, "training = 3; expected a table"),
+        ({"name": "a", "training": "x" * 500}, f"training = '{'x' * 78}…; expected a table"),
         ({"name": "a", "arms": {"a": {}}}, "Root; expected arms with other names"),
     ],
 )
