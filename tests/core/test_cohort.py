@@ -48,7 +48,7 @@ def test_what_does_not_fit_is_refused(X, weights, clients, named):
 
 
 def test_the_largest_numbers_are_finite():
-    Cohort(np.full((2, 3), np.finfo(np.float32).max, np.float32), WEIGHTS, (1, 2), LAYOUT)
+    assert Cohort(np.full((2, 3), np.finfo(np.float32).max, np.float32), WEIGHTS, (1, 2), LAYOUT).n == 2
 
 
 @pytest.mark.parametrize("mixing", [np.eye(3), np.ones((2, 2)), np.ones((1, 3))])
