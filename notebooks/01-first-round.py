@@ -94,7 +94,7 @@ print(f"{layout.size} numbers, {4 * layout.size} bytes in float32")
 # the same model, and the server adds the mean of what they changed. That is federated averaging, in one line.
 
 # %%
-from qfedfm.clients.jobs import Job, LocalOptimizer
+from qfedfm.clients.jobs import Job, Query
 from qfedfm.engine.schedule import batches
 
 rates = np.full(4, experiment.training.rate)
@@ -106,11 +106,11 @@ def train(model, round_):
         Job(client, model, batches(split.train[client], 4, 8, key.fold("batches", round_, client)), rates)
         for client in split.clients
     ]
-    return engine.train(jobs, LocalOptimizer("adamw"))
+    return list(engine.train(jobs))
 
 
 def score(model):
-    found = task.metrics(engine.outputs(model, test), test)
+    found = task.metrics(engine.outputs([Query(model, test)])[0], test)
     return {"accuracy": round(found["accuracy"], 3), "loss": round(found["loss"], 3)}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from jaxtyping import Float, Float32
 from qfedfm.adapters.tensors import gradient_of, layout_of, load_vector, vector_of
 from qfedfm.clients import precision as precisions
 from qfedfm.clients.batching import cut
-from qfedfm.clients.jobs import Job, LocalOptimizer, Trained
+from qfedfm.clients.jobs import Job, LocalOptimizer, Query, Trained
 from qfedfm.clients.optimiser import Lanes, check_job, step_
 from qfedfm.clients.plan import choose, repeat
 from qfedfm.clients.prefix import Bypass, PrefixCache
@@ -128,10 +129,10 @@ class FusedEngine:
         rows = rows[cache.covers(rows)]
         if not len(rows):
             return True
-        plain = self.outputs(self.first, rows)
+        plain = self._outputs(self.first, rows)
         self._cache = cache
         try:
-            kept = self.outputs(self.first, rows)
+            kept = self._outputs(self.first, rows)
         except (RuntimeError, ValueError, TypeError):
             return False
         finally:
@@ -156,18 +157,23 @@ class FusedEngine:
 
     # ---- training
 
-    def train(self, jobs: Sequence[Job], optimizer: LocalOptimizer) -> list[Trained]:
-        """All jobs, in their order.
+    def train(self, jobs: Sequence[Job]) -> Iterator[Trained]:
+        """All jobs, in their order; those with one optimiser together.
 
         Raises:
             DataError: a job does not fit the layout, has a step without rows, or steps without rates.
         """
         if self._sequential is not None:
-            return self._sequential.train(jobs, optimizer)
-        if not jobs:
-            return []
+            return self._sequential.train(jobs)
         for job in jobs:
             check_job(job, self.layout)
+        return self._train(jobs)
+
+    def _train(self, jobs: Sequence[Job]) -> Iterator[Trained]:
+        for (_, optimizer), together in itertools.groupby(jobs, lambda job: (job.group, job.optimizer)):
+            yield from self._together(list(together), optimizer)
+
+    def _together(self, jobs: Sequence[Job], optimizer: LocalOptimizer) -> list[Trained]:
         # Clients with more steps first: those still at work are then a leading block of every matrix.
         order = sorted(range(len(jobs)), key=lambda i: (-len(jobs[i].rows), jobs[i].client, i))
         ordered = [jobs[i] for i in order]
@@ -238,10 +244,13 @@ class FusedEngine:
 
     # ---- evaluation
 
-    def outputs(self, vector: Float32[np.ndarray, " d"], rows: np.ndarray) -> Float32[np.ndarray, "n classes"]:
-        """The model's outputs on rows, in their order, in float32."""
+    def outputs(self, queries: Sequence[Query]) -> list[Float32[np.ndarray, "n classes"]]:
+        """For each query the model's outputs on its rows, in their order, in float32."""
         if self._sequential is not None:
-            return self._sequential.outputs(vector, rows)
+            return self._sequential.outputs(queries)
+        return [self._outputs(query.vector, query.rows) for query in queries]
+
+    def _outputs(self, vector: Float32[np.ndarray, " d"], rows: np.ndarray) -> Float32[np.ndarray, "n classes"]:
         load_vector(self.model, vector)
         found = np.zeros((len(rows), self.task.classes), np.float32)
         with torch.no_grad():

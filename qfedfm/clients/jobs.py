@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
@@ -49,6 +49,9 @@ class Job:
         start: the vector that training starts from.
         rows: for each local step the row numbers of its batch; clients may differ in steps and batch sizes.
         rates: the learning rate of each step.
+        optimizer: how it steps.
+        group: the run (method × seed) that it belongs to. Jobs of several runs can be trained in one call; on a CPU
+            their rows never share a batch, so that a run's numbers do not depend on which others there are.
         proximal: μ of FedProx: μ (x − start) is added to the gradient.
         correction: a constant vector added to the gradient (SCAFFOLD: c − cᵢ), or None.
         state: the optimiser's state from an earlier round, empty to start anew.
@@ -59,6 +62,8 @@ class Job:
     start: Float32[np.ndarray, " d"]
     rows: tuple[np.ndarray, ...]
     rates: Float[np.ndarray, " steps"]
+    optimizer: LocalOptimizer = LocalOptimizer()
+    group: int = 0
     proximal: float = 0.0
     correction: Float32[np.ndarray, " d"] | None = None
     state: State = field(default_factory=lambda: EMPTY)
@@ -75,17 +80,25 @@ class Trained:
     state: State
 
 
+@dataclass(frozen=True)
+class Query:
+    """A model to evaluate: its vector, and the rows that its outputs are wanted for."""
+
+    vector: Float32[np.ndarray, " d"]
+    rows: np.ndarray
+
+
 @runtime_checkable
 class ClientEngine(Protocol):
     """Trains clients and evaluates models; the fused and the sequential one agree within float tolerance."""
 
     layout: Layout
 
-    def train(self, jobs: Sequence[Job], optimizer: LocalOptimizer) -> list[Trained]:
-        """All jobs, in their order."""
+    def train(self, jobs: Sequence[Job]) -> Iterator[Trained]:
+        """All jobs, in their order; as many at once as the memory budget holds, and none before it is asked for."""
 
-    def outputs(self, vector: Float32[np.ndarray, " d"], rows: np.ndarray) -> Float32[np.ndarray, "n classes"]:
-        """The model's outputs on rows, in their order, in float32."""
+    def outputs(self, queries: Sequence[Query]) -> list[Float32[np.ndarray, "n classes"]]:
+        """For each query the model's outputs on its rows, in their order, in float32."""
 
     def gradient(self, vector: Float32[np.ndarray, " d"], rows: np.ndarray) -> tuple[float, Float32[np.ndarray, " d"]]:
         """Mean loss over the rows and its gradient at ``vector``."""

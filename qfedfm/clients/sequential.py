@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 
 from qfedfm.adapters.tensors import gradient_of, layout_of, load_vector, trainable, vector_of
-from qfedfm.clients.jobs import Job, LocalOptimizer, Trained
+from qfedfm.clients.jobs import Job, LocalOptimizer, Query, Trained
 from qfedfm.clients.optimiser import check_job
 from qfedfm.core.cohort import State
 from qfedfm.core.key import Key
@@ -37,16 +37,18 @@ class SequentialEngine:
         self.layout: Layout = layout_of(self.model)
         self.first: np.ndarray = vector_of(self.model)
 
-    def train(self, jobs: Sequence[Job], optimizer: LocalOptimizer) -> list[Trained]:
-        """All jobs, in their order.
+    def train(self, jobs: Sequence[Job]) -> Iterator[Trained]:
+        """All jobs, in their order, each when it is asked for.
 
         Raises:
             DataError: a job does not fit the layout, has a step without rows, or steps without rates.
         """
-        return [self._train(job, optimizer) for job in jobs]
+        for job in jobs:
+            check_job(job, self.layout)
+        return map(self._train, jobs)
 
-    def _train(self, job: Job, optimizer: LocalOptimizer) -> Trained:
-        check_job(job, self.layout)
+    def _train(self, job: Job) -> Trained:
+        optimizer = job.optimizer
         load_vector(self.model, job.start)
         parameters = list(trainable(self.model).values())
         sizes = [parameter.numel() for parameter in parameters]
@@ -118,8 +120,11 @@ class SequentialEngine:
             found["step"] = np.asarray(int(kept[0]["step"].item()), np.int64)
         return found or before
 
-    def outputs(self, vector: Float32[np.ndarray, " d"], rows: np.ndarray) -> Float32[np.ndarray, "n classes"]:
-        """The model's outputs on rows, in their order, in float32."""
+    def outputs(self, queries: Sequence[Query]) -> list[Float32[np.ndarray, "n classes"]]:
+        """For each query the model's outputs on its rows, in their order, in float32."""
+        return [self._outputs(query.vector, query.rows) for query in queries]
+
+    def _outputs(self, vector: Float32[np.ndarray, " d"], rows: np.ndarray) -> Float32[np.ndarray, "n classes"]:
         load_vector(self.model, vector)
         found = []
         with torch.no_grad():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from qfedfm.clients.jobs import ClientEngine
+from qfedfm.clients.jobs import ClientEngine, Query
 from qfedfm.tasks.protocol import Split, Task
 
 
@@ -23,7 +23,7 @@ def evaluate(engine: ClientEngine, task: Task, split: Split, model: Float32[np.n
 def _evaluate(engine: ClientEngine, task: Task, split: Split, model: Float32[np.ndarray, " d"]) -> dict[str, Any]:
     clients = [client for client in split.clients if len(split.test[client])]
     rows = np.concatenate([split.test[client] for client in clients])
-    outputs = engine.outputs(model, rows)
+    (outputs,) = engine.outputs([Query(model, rows)])
     accuracies, begin = {}, 0
     for client in clients:
         end = begin + len(split.test[client])

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from qfedfm.clients.attack import Attack
-from qfedfm.clients.jobs import ClientEngine, Job, Trained
+from qfedfm.clients.jobs import ClientEngine, Job, Query, Trained
 from qfedfm.core.cohort import EMPTY, ClientId, Cohort, Reduced, State
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.key import Key
@@ -97,7 +97,7 @@ def next_round(setting: Setting, state: RunState) -> RunState:
     payload = broadcast(state.model, state.local, setting.bound.layout, setting.epoch, round_)
     model, local = receive(payload, state.local, setting.bound.layout, setting.epoch, round_)
     jobs = [_job(setting, state, round_, client, model, local) for client in answering]
-    trained = setting.engine.train(jobs, setting.arm.training.optimizer) if jobs else []
+    trained = list(setting.engine.train(jobs))
     payloads, unsent = _encode(setting, round_, _forge(setting, round_, trained))
     train_seconds = time.perf_counter() - clock
     clock = time.perf_counter()
@@ -124,7 +124,7 @@ def next_round(setting: Setting, state: RunState) -> RunState:
     }
     if round_ == setting.rounds and len(setting.split.tuning):
         rows = setting.split.tuning
-        outputs = setting.engine.outputs(next_model, rows)
+        (outputs,) = setting.engine.outputs([Query(next_model, rows)])
         with np.errstate(all="ignore"):
             record["tuning_accuracy"] = float(setting.task.metrics(outputs, rows)["accuracy"])
     return RunState(
@@ -159,6 +159,7 @@ def _job(
         model,
         batches(rows, steps, training.batch_size, key),
         rates(training.rate, training.schedule, steps, round_, setting.rounds),
+        training.optimizer,
         state=_below(own, "optimizer/"),
         relabel=(lambda labels: attack.relabel(labels, setting.task.classes)) if attack else None,
     )

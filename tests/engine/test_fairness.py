@@ -26,9 +26,9 @@ def played(made, seed, name, monkeypatch):
     """The jobs and the records of three rounds."""
     jobs, train = [], SequentialEngine.train
 
-    def recorded(self, given, optimizer):
+    def recorded(self, given):
         jobs.append(given)
-        return train(self, given, optimizer)
+        return train(self, given)
 
     monkeypatch.setattr(SequentialEngine, "train", recorded)
     setting = made.setting(made.experiment.arm(name), seed, 3)
@@ -76,9 +76,9 @@ def test_trials_see_tuning_rows_and_reduces_see_validation_rows_only(monkeypatch
     looked, judged = [], []
     outputs, gradient = SequentialEngine.outputs, SequentialEngine.gradient
 
-    def looking(self, vector, rows):
-        judged.append(rows)
-        return outputs(self, vector, rows)
+    def looking(self, queries):
+        judged.extend(query.rows for query in queries)
+        return outputs(self, queries)
 
     def descending(self, vector, rows):
         looked.append(rows)
