@@ -1,0 +1,160 @@
+"""Where the time goes: named phases, recorded only while somebody asks, as a Chrome trace.
+
+A trace opens in ``chrome://tracing`` and in Perfetto. The names in use are those of `NAMES`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+NAMES = ("train", "data", "forward", "backward", "encode", "wire", "reduce", "evaluate")
+"""``train`` is all that the local training of a round takes; the others may lie inside it or beside it."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One phase that has ended.
+
+    Args:
+        path: the phases around it and itself, outermost first.
+        start: of the recorder's clock, in nanoseconds.
+        end: likewise.
+        own: nanoseconds that were spent in no phase inside it.
+        thread: the thread that it ran on.
+    """
+
+    path: tuple[str, ...]
+    start: int
+    end: int
+    own: int
+    thread: int
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Collects the phases of all threads.
+
+    Args:
+        began: when recording began, in nanoseconds of a monotonic clock.
+        synchronize: called at both ends of every phase; waits for a device that works asynchronously.
+        spans: what has ended so far, in the order of the ends.
+    """
+
+    began: int
+    synchronize: Callable[[], None] | None = None
+    spans: list[Span] = field(default_factory=list)
+
+    def seconds(self, name: str, within: str | None = None) -> float:
+        """Seconds in phases of this name, those inside another of the name once; ``within`` asks for one around it."""
+        found = [span for span in self.spans if span.path[-1] == name and name not in span.path[:-1]]
+        return sum(span.end - span.start for span in found if within is None or within in span.path[:-1]) / 1e9
+
+    def own(self) -> dict[str, float]:
+        """Seconds of each name outside the phases inside it: together they are no more than the time that passed.
+
+        What is inside ``reduce`` or ``evaluate`` counts there: a reduce's passes over validation rows are its own cost.
+        """
+        found: dict[str, float] = {}
+        for span in self.spans:
+            name = next((name for name in span.path if name in ("reduce", "evaluate")), span.path[-1])
+            found[name] = found.get(name, 0.0) + span.own / 1e9
+        return found
+
+    def trace(self) -> dict[str, Any]:
+        """The JSON object of a Chrome trace: complete events, times in microseconds since recording began."""
+        process = os.getpid()
+        events = [
+            {
+                "name": span.path[-1], "cat": "qfedfm", "ph": "X", "ts": (span.start - self.began) / 1e3,
+                "dur": (span.end - span.start) / 1e3, "pid": process, "tid": span.thread,
+            }
+            for span in self.spans
+        ]  # fmt: skip
+        return {"traceEvents": events, "displayTimeUnit": "ms"}
+
+
+class _Idle:
+    """What a phase is while nobody records."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class _Running:
+    """A phase that is being recorded."""
+
+    __slots__ = ("inside", "name", "path", "recorder", "start")
+
+    def __init__(self, name: str, recorder: Recorder) -> None:
+        self.name, self.recorder, self.inside, self.start = name, recorder, 0, 0
+        self.path: tuple[str, ...] = (name,)
+
+    def __enter__(self) -> None:
+        if self.recorder.synchronize is not None:
+            self.recorder.synchronize()
+        around = _open()
+        self.path = (*(around[-1].path if around else ()), self.name)
+        around.append(self)
+        self.start = time.perf_counter_ns()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.recorder.synchronize is not None and kind is None:
+            self.recorder.synchronize()
+        end = time.perf_counter_ns()
+        around = _open()
+        around.remove(self)
+        if around:
+            around[-1].inside += end - self.start
+        own = end - self.start - self.inside
+        self.recorder.spans.append(Span(self.path, self.start, end, own, threading.get_ident()))
+
+
+_IDLE = _Idle()
+_RECORDING: list[Recorder] = []
+_LOCAL = threading.local()
+
+
+def _open() -> list[_Running]:
+    """The phases that this thread is in, outermost first."""
+    found: list[_Running] | None = getattr(_LOCAL, "open", None)
+    if found is None:
+        found = _LOCAL.open = []
+    return found
+
+
+def phase(name: str) -> AbstractContextManager[None]:
+    """Names what happens in the block, for whoever records; while nobody does it costs a look at a list.
+
+    Example:
+        >>> with recording() as recorder, phase("evaluate"), phase("forward"):
+        ...     pass
+        >>> [span.path for span in recorder.spans]
+        [('evaluate', 'forward'), ('evaluate',)]
+    """
+    return _Running(name, _RECORDING[-1]) if _RECORDING else _IDLE
+
+
+@contextlib.contextmanager
+def recording(synchronize: Callable[[], None] | None = None) -> Iterator[Recorder]:
+    """Records the phases of the block, of all threads; see `Recorder`."""
+    recorder = Recorder(time.perf_counter_ns(), synchronize)
+    _RECORDING.append(recorder)
+    try:
+        yield recorder
+    finally:
+        _RECORDING.remove(recorder)
