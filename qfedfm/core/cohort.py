@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -15,6 +15,11 @@ ClientId = int
 State = Mapping[str, np.ndarray]
 """What a part carries from round to round: named arrays, saved with the checkpoint."""
 EMPTY: State = {}
+
+
+def all_finite(X: Float32[np.ndarray, "n d"]) -> bool:
+    """Whether no number is NaN or infinite, in one pass over memory: the second look at a row finds it in the cache."""
+    return all(bool(np.isfinite(row.min()) and np.isfinite(row.max())) for row in X)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Cohort:
             raise DataError(f"updates as {self.X.dtype}", "one contiguous float32 matrix")
         if not (np.isfinite(self.weights).all() and (self.weights > 0).all()):
             raise DataError("weights that are not positive and finite", "positive sample counts")
-        if not np.isfinite((self.X.min(), self.X.max())).all():
+        if not all_finite(self.X):
             raise DataError("an update with NaN or infinite values", "finite numbers only", "leave that client out")
         if not self.members:
             object.__setattr__(self, "members", self.clients)
@@ -88,3 +93,12 @@ class Reduced:
     row_weights: Float[np.ndarray, " n"] | None = None
     client_weights: Mapping[ClientId, float] | None = None
     diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+
+def client_weights(reduced: Reduced, mixing: Float[np.ndarray, "n c"] | None, members: tuple[ClientId, ...]) -> Reduced:
+    """The result with its row weights taken back to the clients, where it has any."""
+    if reduced.row_weights is None:
+        return reduced
+    weights = reduced.row_weights if mixing is None else reduced.row_weights @ mixing
+    named = {client: float(weight) for client, weight in zip(members, weights, strict=True)}
+    return replace(reduced, client_weights=named)

@@ -13,15 +13,16 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from qfedfm.core.cohort import EMPTY, ClientId, Cohort, Reduced, State
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
+from qfedfm.core.sums import Total, block_rows
 
 Vector = np.ndarray
 Objective = Callable[[Vector], tuple[float, Vector]]
@@ -142,6 +143,8 @@ class Reduce(Part):
     """Whether `reduce` reads ``at.objective`` (validation data that other arms do not see; the report says so)."""
     per_client: ClassVar[bool] = False
     """Whether the state belongs to client ids, so that rows must be single clients."""
+    is_sum: ClassVar[bool] = False
+    """Whether updates can be added up as they arrive: a `SumReduce`."""
 
     def init(self, layout: Layout, population: tuple[ClientId, ...]) -> State:
         """The state before the first round."""
@@ -154,6 +157,38 @@ class Reduce(Part):
     @abc.abstractmethod
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
         """The aggregated delta and the next state."""
+
+
+class SumReduce(Reduce):
+    """A reduce that needs no more than a sum over the updates, so that none has to be kept.
+
+    The updates come in ascending order of the client ids in blocks of `block_rows`, whether they arrive one by one or
+    as a cohort: the same arithmetic, the same bits.
+    """
+
+    is_sum = True
+
+    @abc.abstractmethod
+    def add(self, total: Total, rows: Float32[np.ndarray, "m d"], weights: Float[np.ndarray, " m"]) -> Total:
+        """The sum with a block of updates more; may change the total that it is given, but not the rows."""
+
+    @abc.abstractmethod
+    def finish(self, total: Total) -> Reduced:
+        """The aggregated delta."""
+
+    def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
+        order = np.argsort(cohort.clients)
+        in_order = bool((order[1:] > order[:-1]).all())
+        total, size = Total(np.zeros(cohort.layout.size)), block_rows(cohort.layout.size)
+        for start in range(0, cohort.n, size):
+            rows = slice(start, start + size) if in_order else order[start : start + size]
+            total = self.add(total, cohort.X[rows], cohort.weights[rows])
+        reduced = self.finish(total)
+        if reduced.row_weights is None or in_order:
+            return reduced, state
+        weights = np.empty(cohort.n)
+        weights[order] = reduced.row_weights
+        return replace(reduced, row_weights=weights), state
 
 
 class ServerOptimizer(Part):

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
 
 from qfedfm.core import wire
-from qfedfm.core.cohort import ClientId, Cohort, Reduced, State
+from qfedfm.core.cohort import ClientId, Cohort, Reduced, State, client_weights
+from qfedfm.core.collect import Collector, MatrixCollector, SumCollector
 from qfedfm.core.errors import PayloadError, StackError
 from qfedfm.core.float32 import Float32Codec, require_finite
 from qfedfm.core.layout import Layout
-from qfedfm.core.parts import At, Codec, CohortLayer, Part, Reduce, ServerAt, VectorLayer
+from qfedfm.core.parts import At, Codec, CohortLayer, Part, Reduce, ServerAt, SumReduce, VectorLayer
 from qfedfm.core.registry import describe
 
 _ORDER = {"vector layer": 0, "codec": 1, "cohort layer": 2}
@@ -143,14 +143,22 @@ class Bound:
         for layer in self.stack.cohort_layers:
             cohort = layer.lift(cohort, at)
         reduced, state = self.stack.reduce.reduce(cohort, state, at)
-        return replace(reduced, client_weights=_client_weights(cohort, reduced)), state
+        return client_weights(reduced, cohort.mixing, cohort.members), state
 
+    def collect(self, largest: int) -> Collector:
+        """The server half for updates that arrive one by one; the same bits as `reduce` of all of them at once.
 
-def _client_weights(cohort: Cohort, reduced: Reduced) -> Mapping[ClientId, float] | None:
-    if reduced.row_weights is None:
-        return None
-    weights = reduced.row_weights if cohort.mixing is None else reduced.row_weights @ cohort.mixing
-    return {client: float(weight) for client, weight in zip(cohort.members, weights, strict=True)}
+        Args:
+            largest: the number of updates that may come. More than that costs a copy of those before.
+
+        Returns:
+            A collector, which needs memory for d numbers where the reduce is a sum above no cohort layer, and for
+            ``largest`` updates otherwise.
+        """
+        reduce = self.stack.reduce
+        if isinstance(reduce, SumReduce) and not self.stack.cohort_layers:
+            return SumCollector(self.layout, reduce)
+        return MatrixCollector(self.layout, largest, self.reduce)
 
 
 def bind(aggregator: Stack, layout: Layout, population: tuple[ClientId, ...], *, cohort: int, validation: int) -> Bound:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from qfedfm.core.cohort import Cohort, Reduced, State
-from qfedfm.core.parts import Law, Reduce, ServerAt
+import numpy as np
+from jaxtyping import Float, Float32
+
+from qfedfm.core.cohort import Reduced
+from qfedfm.core.parts import Law, SumReduce
 from qfedfm.core.registry import part
-from qfedfm.core.sums import weighted_sum
+from qfedfm.core.sums import Total, plus
 
 
 @part("mean", paper="McMahan et al., AISTATS 2017, arXiv 1602.05629")
 @final
 @dataclass(frozen=True)
-class Mean(Reduce):
+class Mean(SumReduce):
     """Σₖ nₖ Δₖ / Σₖ nₖ.
 
     Differs from the paper: averages deltas instead of weights, which is the same when all start from one model.
@@ -25,8 +28,10 @@ class Mean(Reduce):
         'mean'
     """
 
-    laws = Reduce.laws | {Law.TRANSLATION, Law.CONVEX}
+    laws = SumReduce.laws | {Law.TRANSLATION, Law.CONVEX}
 
-    def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
-        shares = cohort.shares
-        return Reduced(weighted_sum(shares, cohort.X), row_weights=shares), state
+    def add(self, total: Total, rows: Float32[np.ndarray, "m d"], weights: Float[np.ndarray, " m"]) -> Total:
+        return plus(total, rows, weights)
+
+    def finish(self, total: Total) -> Reduced:
+        return Reduced(total.mean(), row_weights=total.shares)

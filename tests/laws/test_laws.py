@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from qfedfm.clients.attack import Attack
 from qfedfm.clients.jobs import Job
 from qfedfm.clients.method import LocalMethod
+from qfedfm.core.cohort import Cohort
 from qfedfm.core.errors import ConfigError, QfedfmError, StackError
 from qfedfm.core.float32 import Float32Codec
-from qfedfm.core.parts import Codec, CohortLayer, Part, Reduce, ServerOptimizer, VectorLayer
+from qfedfm.core.parts import Codec, CohortLayer, Part, Reduce, ServerOptimizer, SumReduce, VectorLayer
 from qfedfm.core.registry import Entry, build, describe, entries
 from qfedfm.core.stack import bind, stack
 from tests.laws.cases import Case, Subject, all_entries, cases, reloaded, same_state, subjects
@@ -141,6 +142,34 @@ def test_a_reduce_gives_a_finite_vector_and_leaves_its_input_alone(subject):
         one, one_state = part.reduce(cohort, after, case.server_at(part))
         other, other_state = part.reduce(cohort, reloaded(after), case.server_at(part))
         assert one.vector.tobytes() == other.vector.tobytes()
+        assert same_state(one_state, other_state)
+
+    holds()
+
+
+@each(Reduce)
+def test_updates_that_arrive_one_by_one_give_the_bits_of_the_whole_cohort(subject):
+    part = subject.part
+    assert part.is_sum == isinstance(part, SumReduce)
+
+    @exploring
+    @given(cases)
+    def holds(case: Case) -> None:
+        cohort = case.cohort(part.minimum_rows())
+        at, population = case.server_at(part), case.population(cohort)
+        bound = bind(stack(reduce=part), case.layout, population, cohort=cohort.n, validation=1)
+        collector, buffer = bound.collect(cohort.n), np.empty(case.layout.size, np.float32)
+        for row in np.argsort(cohort.clients):
+            buffer[:] = cohort.X[row]
+            collector.add(cohort.clients[row], buffer, float(cohort.weights[row]))
+        one, one_state = collector.finish(bound.init(), at)
+        order = slice(None) if part.is_sum else np.argsort(cohort.clients)
+        clients = tuple(np.array(cohort.clients)[order].tolist())
+        whole = Cohort(np.ascontiguousarray(cohort.X[order]), cohort.weights[order], clients, case.layout)
+        other, other_state = bound.reduce(whole, bound.init(), at)
+        assert one.vector.tobytes() == other.vector.tobytes()
+        assert one.client_weights == other.client_weights
+        assert one.diagnostics == other.diagnostics
         assert same_state(one_state, other_state)
 
     holds()
