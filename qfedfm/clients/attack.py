@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -20,6 +21,9 @@ class Attack(Part):
     """
 
     kind = "attack"
+    omniscient: ClassVar[bool] = True
+    """Whether `forge` reads ``honest``, so that the updates of a round must be kept until all are there; where it does
+    not, each attacker's update is forged by itself, with ``honest`` empty."""
 
     @abc.abstractmethod
     def forge(

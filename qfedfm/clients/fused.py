@@ -5,43 +5,59 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32, Int64
 
-from qfedfm.adapters.tensors import gradient_of, layout_of, load_vector, vector_of
-from qfedfm.clients import precision as precisions
-from qfedfm.clients.batching import cut
+from qfedfm.adapters.tensors import layout_of, vector_of
 from qfedfm.clients.jobs import Job, LocalOptimizer, Query, Trained
-from qfedfm.clients.optimiser import Lanes, check_job, step_
-from qfedfm.clients.plan import choose, repeat
-from qfedfm.clients.prefix import Bypass, PrefixCache
-from qfedfm.clients.relabelling import relabelled
+from qfedfm.clients.network import Network
+from qfedfm.clients.optimiser import Lanes, check_job, check_vector, step_
+from qfedfm.clients.passes import packed_passes, padded_passes
+from qfedfm.clients.plan import choose, repeat, settled
+from qfedfm.clients.relabelling import trained_labels
 from qfedfm.clients.selfcheck import TOLERANCE, distance, probe_rows
 from qfedfm.clients.sequential import SequentialEngine
-from qfedfm.clients.stacking import stack_modules
-from qfedfm.clients.trace import UnfusableError, trace
+from qfedfm.clients.trace import UnfusableError
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
+from qfedfm.core.phases import phase
 from qfedfm.tasks.protocol import Task
 
 _log = logging.getLogger("qfedfm")
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of one pass: lanes ``first`` up to ``stop``, and where each row stands in its lane's own list."""
+
+    first: int
+    stop: int
+    rows: Int64[np.ndarray, "m b"]
+    valid: Bool[np.ndarray, "m b"]
+    positions: Int64[np.ndarray, "m b"]
+
+    def lanes(self) -> Iterator[_Rows]:
+        """Each lane that has rows as a pass of its own."""
+        for i, lane in enumerate(range(self.first, self.stop)):
+            mine = self.valid[i]
+            if mine.any():
+                yield _Rows(lane, lane + 1, *(part[None, i, mine] for part in (self.rows, self.valid, self.positions)))
+
+
 class FusedEngine:
     """Trains all jobs in one pass over the model.
 
-    Every module with trainable parameters reads them per row of the batch, so that rows of all clients are sorted by
-    length and cut into micro-batches together; the loss of a step is Σₖ mean loss of client k, whose gradient with
-    respect to each client's own parameters is that client's gradient. The frozen base is shared, in bfloat16 where
-    that pays; adapters and optimisers are float32. What lies below the lowest trainable module is computed once for
-    each row. Results do not depend on the order of the jobs, on what was trained or evaluated before, or on the state
-    of the cache.
+    A lane is one client with its own parameters, or one model to evaluate. Every module with trainable parameters reads
+    them per lane, so that the rows of many lanes go through the model together; the loss of a step is Σₖ mean loss of
+    client k, whose gradient with respect to each client's own parameters is that client's gradient. The frozen base is
+    shared, in bfloat16 where that pays; adapters and optimisers are float32. What lies below the lowest trainable
+    module is computed once for each row, and the layers of BERT and RoBERTa are written out (see `lean`). Results do
+    not depend on the order of the jobs, on what was trained or evaluated before, or on the state of the cache.
 
-    When a module cannot be mapped over rows, or a check on a few rows shows a wrong gradient, training falls back to
+    When a module cannot be mapped over lanes, or a check on a few rows shows a wrong gradient, training falls back to
     the sequential engine, with one line in the log that says why.
 
     Args:
@@ -52,7 +68,8 @@ class FusedEngine:
         plan: of an earlier engine, repeated without measuring; it overrides device, precision and micro-batches.
         cache_bytes: the most that kept hidden states may take; 0 keeps none.
         cache_rows: the rows worth keeping, by default all; naming those that a run uses saves computing the others.
-        micro_batch_tokens: tokens in one forward and backward pass, padding included; None chooses by device.
+        micro_batch_tokens: tokens in one forward and backward pass; None chooses by device.
+        encoder: ``auto`` replaces the layers of a BERT or RoBERTa on a CPU, ``modules`` leaves them.
 
     Raises:
         ConfigError: the device, the precision or the plan is not one that this machine or version has.
@@ -69,6 +86,7 @@ class FusedEngine:
         cache_bytes: int = 2**31,
         cache_rows: np.ndarray | None = None,
         micro_batch_tokens: int | None = None,
+        encoder: str = "auto",
     ) -> None:
         self.task = task
         self.model = task.model(key).eval()
@@ -76,12 +94,12 @@ class FusedEngine:
         self.first: np.ndarray = vector_of(self.model)
         self._lengths = task.lengths()
         self._sequential: SequentialEngine | None = None
-        self._cache: PrefixCache | None = None
-        self._bypass: Bypass | None = None
         self._plan = choose(self.model, device, precision, micro_batch_tokens) if plan is None else repeat(plan)
+        if plan is None and encoder != "auto":
+            self._plan = replace(self._plan, encoder=encoder)
         self._device = torch.device(self._plan.device)
         if self._plan.engine == "fused":
-            rows = np.arange(len(self._lengths)) if cache_rows is None else cache_rows
+            rows = np.arange(len(self._lengths)) if cache_rows is None else np.unique(cache_rows)
             try:
                 self._prepare(cache_bytes, rows)
                 self._check(key)
@@ -93,50 +111,29 @@ class FusedEngine:
             self.model = self._sequential.model
 
     def _prepare(self, cache_bytes: int, cache_rows: np.ndarray) -> None:
-        precisions.set_attention(self.model, self._plan.attention)
         self._probing = probe_rows(self._lengths)
-        inputs = self.task.collate(self._probing[:1]).inputs
-        found = trace(self.task, self.model, inputs)
-        self.model.to(self._device)
-        if self._plan.precision == "bfloat16":
-            precisions.lower_base(self.model, found.body)
-        self._parameters = stack_modules(self.model, found)
-        # Without a mask nothing says where in a padded batch a row's hidden states lie.
-        mask = inputs.get("attention_mask")
-        located = len(np.unique(self._lengths)) == 1 if mask is None else mask.dim() == 2
-        if found.prefix is None or not cache_bytes or not len(cache_rows) or not located:
+        self._network = Network(self.task, self.model, self._plan, self._probing)
+        self._plan = settled(self._plan, lean=self._network.lean)
+        tokens = 2 * self._plan.micro_batch_tokens
+        if not self._network.keep_prefix(self._lengths, cache_rows, cache_bytes, tokens):
             return
-        self._bypass = Bypass(self.model, found.prefix)
-        cache = PrefixCache(
-            self.task,
-            self.model,
-            self._bypass,
-            lengths=self._lengths,
-            rows=cache_rows,
-            token_bytes=found.prefix.hidden * (2 if self._plan.precision == "bfloat16" else 4),
-            cap=cache_bytes,
-            tokens=2 * self._plan.micro_batch_tokens,
-            device=self._device,
-        )
-        rows = np.unique(cache_rows)
-        if self._same_outputs(cache, rows[probe_rows(self._lengths[rows])]):
-            self._cache, self._plan = cache, replace(self._plan, prefix="kept")
+        if self._same_outputs(cache_rows[probe_rows(self._lengths[cache_rows])]):
+            self._plan = replace(self._plan, prefix="kept")
         else:
+            self._network.forget_prefix()
             _log.warning("hidden states are not kept: the layers above need more than them")
 
-    def _same_outputs(self, cache: PrefixCache, rows: np.ndarray) -> bool:
+    def _same_outputs(self, rows: np.ndarray) -> bool:
         """Whether the model gives the same outputs over kept hidden states as without."""
-        rows = rows[cache.covers(rows)]
+        rows = rows[self._network.covers(rows)]
         if not len(rows):
             return True
-        plain = self._outputs(self.first, rows)
-        self._cache = cache
         try:
-            kept = self._outputs(self.first, rows)
+            kept = self._evaluate([Query(self.first, rows)])[0]
         except (RuntimeError, ValueError, TypeError):
             return False
-        finally:
-            self._cache = None
+        with self._network.without_cache():
+            plain = self._evaluate([Query(self.first, rows)])[0]
         return distance(kept, plain) <= TOLERANCE[self._plan.precision]
 
     def _check(self, key: Key) -> None:
@@ -151,14 +148,14 @@ class FusedEngine:
         lanes = Lanes.of(jobs, LocalOptimizer("sgd"), self._device)
         self._gradients(jobs, 0, lanes)
         for job, fused in zip(jobs, lanes.gradient.cpu().numpy(), strict=True):
-            _, plain = self.gradient(job.start, job.rows[0])
+            plain = self._network.plain_gradient(job.start, job.rows[0])
             if not distance(fused, plain) <= TOLERANCE[self._plan.precision]:
                 raise UnfusableError(f"the fused gradient differs from the plain one by {distance(fused, plain):.1%}")
 
     # ---- training
 
     def train(self, jobs: Sequence[Job]) -> Iterator[Trained]:
-        """All jobs, in their order; those with one optimiser together.
+        """All jobs, in their order; neighbours with one optimiser together.
 
         Raises:
             DataError: a job does not fit the layout, has a step without rows, or steps without rates.
@@ -170,12 +167,19 @@ class FusedEngine:
         return self._train(jobs)
 
     def _train(self, jobs: Sequence[Job]) -> Iterator[Trained]:
-        for (_, optimizer), together in itertools.groupby(jobs, lambda job: (job.group, job.optimizer)):
-            yield from self._together(list(together), optimizer)
+        for _, together in itertools.groupby(jobs, lambda job: (self._apart(job.group), job.optimizer)):
+            neighbours = list(together)
+            for first in range(0, len(neighbours), self._plan.lanes):
+                yield from self._together(neighbours[first : first + self._plan.lanes])
 
-    def _together(self, jobs: Sequence[Job], optimizer: LocalOptimizer) -> list[Trained]:
+    def _apart(self, group: int) -> int:
+        """On a CPU a large batch is no faster than a small one, so that the runs can stay apart."""
+        return group if self._device.type == "cpu" else 0
+
+    def _together(self, jobs: Sequence[Job]) -> list[Trained]:
+        optimizer = jobs[0].optimizer
         # Clients with more steps first: those still at work are then a leading block of every matrix.
-        order = sorted(range(len(jobs)), key=lambda i: (-len(jobs[i].rows), jobs[i].client, i))
+        order = sorted(range(len(jobs)), key=lambda i: (-len(jobs[i].rows), jobs[i].group, jobs[i].client, i))
         ordered = [jobs[i] for i in order]
         lanes = Lanes.of(ordered, optimizer, self._device)
         losses = []
@@ -194,53 +198,64 @@ class FusedEngine:
     def _gradients(self, jobs: Sequence[Job], step: int, lanes: Lanes) -> Float[np.ndarray, " k"]:
         """Fills ``lanes.gradient`` and returns each client's mean loss."""
         lanes.gradient.zero_()
-        rows = np.concatenate([job.rows[step] for job in jobs])
-        sizes = np.asarray([len(job.rows[step]) for job in jobs])
-        lane = np.repeat(np.arange(len(jobs)), sizes)
-        weights = (1.0 / sizes[lane]).astype(np.float32)
-        changed = relabelled(jobs, step, self.task)
         total = torch.zeros(len(jobs), device=self._device)
-        for positions in self._micro_batches(rows):
-            index = torch.from_numpy(lane[positions]).to(self._device)
-            weight = torch.from_numpy(weights[positions]).to(self._device)
-            losses = self._backward(rows[positions], changed, positions, index, weight, lanes)
-            total.index_add_(0, index, losses * weight)
+        rows = [job.rows[step] for job in jobs]
+        share = np.asarray([1 / len(mine) for mine in rows], np.float32)
+        for now in self._passes(rows):
+            gradient, loss = self._backward(jobs, share, now, lanes)
+            parts = [(now, gradient, loss)]
+            if self._network.lean and len(gradient) > 1 and not bool(torch.isfinite(gradient).all()):
+                # Rows of several clients share the products of the lean encoder, where 0 · ∞ reaches the others.
+                parts = [(lane, *self._backward(jobs, share, lane, lanes)) for lane in now.lanes()]
+            for part, gradient, loss in parts:
+                lanes.gradient[part.first : part.stop] += gradient
+                total[part.first : part.stop] += loss
         return np.asarray(total.cpu().numpy())
 
     def _backward(
-        self,
-        rows: np.ndarray,
-        changed: Mapping[int, torch.Tensor],
-        positions: np.ndarray,
-        index: torch.Tensor,
-        weight: torch.Tensor,
-        lanes: Lanes,
-    ) -> torch.Tensor:
-        """One micro-batch: adds its gradients to ``lanes.gradient`` and returns the loss of each row."""
-        gathered = lanes.x.index_select(0, index)
-        leaves = {
-            entry.name: gathered[:, entry.start : entry.stop].view(len(rows), *entry.shape).requires_grad_()
+        self, jobs: Sequence[Job], share: np.ndarray, now: _Rows, lanes: Lanes
+    ) -> tuple[Float32[torch.Tensor, "m d"], Float32[torch.Tensor, " m"]]:
+        """The gradients of one pass and its part of each client's mean loss."""
+        mine = jobs[now.first : now.stop]
+        weight = torch.from_numpy(now.valid * share[now.first : now.stop, None]).to(self._device)
+        leaves = self._leaves(lanes.x[now.first : now.stop], trained=True)
+        outputs, labels = self._network.outputs(now.rows, now.valid, leaves)
+        if any(job.relabel is not None for job in mine):
+            changed = [trained_labels(job, rows, self.task) for job, rows in zip(mine, now.rows, strict=True)]
+            labels = torch.from_numpy(np.concatenate(changed)).to(labels)
+        with phase("forward"):
+            losses = self.task.losses(outputs, labels).view(weight.shape) * weight
+        with phase("backward"):
+            found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+            flat = lanes.x.new_zeros(len(mine), self.layout.size)
+            for entry, part in zip(self.layout, found, strict=True):
+                if part is not None:
+                    flat[:, entry.start : entry.stop] = part.reshape(len(mine), -1)
+        return flat, losses.detach().sum(1)
+
+    def _leaves(self, x: Float32[torch.Tensor, "m d"], *, trained: bool) -> dict[str, torch.Tensor]:
+        """The parameters of some lanes by name: views of the matrix that holds them."""
+        return {
+            entry.name: x[:, entry.start : entry.stop].view(len(x), *entry.shape).detach().requires_grad_(trained)
             for entry in self.layout
         }
-        outputs, labels = self._forward(rows, leaves)
-        if changed:
-            labels = torch.stack(
-                [changed.get(int(position), labels[i]).to(labels) for i, position in enumerate(positions)]
-            )
-        losses = self.task.losses(outputs, labels)
-        gradients = torch.autograd.grad((losses * weight).sum(), list(leaves.values()), allow_unused=True)
-        flat = torch.cat(
-            [
-                (torch.zeros_like(leaf) if gradient is None else gradient).reshape(len(rows), -1)
-                for leaf, gradient in zip(leaves.values(), gradients, strict=True)
-            ],
-            dim=1,
-        )
-        if flat.is_cuda:
-            lanes.gradient.index_put_((index,), flat, accumulate=True)  # index_add_ is not deterministic there
-        else:
-            lanes.gradient.index_add_(0, index, flat)
-        return losses.detach()
+
+    def _passes(self, lanes: Sequence[np.ndarray]) -> Iterator[_Rows]:
+        """The rows of some lanes in passes; they do not depend on the order of a lane's rows."""
+        cut = packed_passes if self._network.lean else padded_passes
+        orders = [np.argsort(rows, kind="stable") for rows in lanes]
+        covered = [self._network.covers(rows[order]) for rows, order in zip(lanes, orders, strict=True)]
+        for kept in (True, False):
+            picks = [order[mine == kept] for order, mine in zip(orders, covered, strict=True)]
+            lengths = [self._lengths[rows[pick]] for rows, pick in zip(lanes, picks, strict=True)]
+            for now in cut(lengths, self._plan.micro_batch_tokens):
+                valid, positions, rows = now.valid, now.positions.copy(), np.zeros(now.positions.shape, np.int64)
+                for i, lane in enumerate(range(now.first, now.stop)):
+                    positions[i, valid[i]] = picks[lane][now.positions[i, valid[i]]]
+                    rows[i, valid[i]] = lanes[lane][positions[i, valid[i]]]
+                real = rows[valid]
+                rows[~valid] = real[np.argmin(self._lengths[real])]
+                yield _Rows(now.first, now.stop, rows, valid, positions)
 
     # ---- evaluation
 
@@ -248,55 +263,35 @@ class FusedEngine:
         """For each query the model's outputs on its rows, in their order, in float32."""
         if self._sequential is not None:
             return self._sequential.outputs(queries)
-        return [self._outputs(query.vector, query.rows) for query in queries]
+        for query in queries:
+            check_vector(query.vector, self.layout)
+        if self._device.type == "cpu":
+            return [self._evaluate([query])[0] for query in queries]
+        blocks = range(0, len(queries), self._plan.lanes)
+        return [found for first in blocks for found in self._evaluate(queries[first : first + self._plan.lanes])]
 
-    def _outputs(self, vector: Float32[np.ndarray, " d"], rows: np.ndarray) -> Float32[np.ndarray, "n classes"]:
-        load_vector(self.model, vector)
-        found = np.zeros((len(rows), self.task.classes), np.float32)
+    def _evaluate(self, queries: Sequence[Query]) -> list[Float32[np.ndarray, "n classes"]]:
+        found = [np.zeros((len(query.rows), self.task.classes), np.float32) for query in queries]
+        x = torch.from_numpy(np.stack([query.vector for query in queries])).to(self._device)
         with torch.no_grad():
-            for positions in self._micro_batches(rows):
-                found[positions] = self._forward(rows[positions], None)[0].cpu().numpy()
+            for now in self._passes([query.rows for query in queries]):
+                leaves = self._leaves(x[now.first : now.stop], trained=False)
+                outputs, _ = self._network.outputs(now.rows, now.valid, leaves)
+                table = outputs.view(*now.rows.shape, -1).cpu().numpy()
+                for i, lane in enumerate(range(now.first, now.stop)):
+                    found[lane][now.positions[i, now.valid[i]]] = table[i, now.valid[i]]
         return found
 
     def gradient(self, vector: Float32[np.ndarray, " d"], rows: np.ndarray) -> tuple[float, Float32[np.ndarray, " d"]]:
         """Mean loss over the rows and its gradient at ``vector``."""
         if self._sequential is not None:
             return self._sequential.gradient(vector, rows)
-        load_vector(self.model, vector)
-        self.model.zero_grad()
-        total = 0.0
-        for positions in self._micro_batches(rows):
-            outputs, labels = self._forward(rows[positions], None)
-            loss = self.task.losses(outputs, labels).sum() / len(rows)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-        return total, gradient_of(self.model)
+        check_vector(vector, self.layout)
+        job = Job(0, vector, (rows,), np.ones(1), LocalOptimizer("sgd"))
+        lanes = Lanes.of([job], job.optimizer, self._device)
+        (loss,) = self._gradients([job], 0, lanes)
+        return float(loss), lanes.gradient[0].cpu().numpy()
 
     def plan(self) -> Mapping[str, str]:
         """What was chosen for this machine, to be given as ``plan`` when a run is resumed."""
         return self._plan.mapping()
-
-    # ---- common
-
-    def _micro_batches(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Positions of rows in passes: by length, then by row, those with kept hidden states apart from the others."""
-        order = np.argsort(rows, kind="stable")
-        kept = np.zeros(len(rows), bool) if self._cache is None else self._cache.covers(rows[order])
-        return [
-            group[positions]
-            for group in (order[kept], order[~kept])
-            for positions in cut(self._lengths[rows[group]], self._plan.micro_batch_tokens)
-        ]
-
-    def _forward(
-        self, rows: np.ndarray, leaves: Mapping[str, torch.Tensor] | None
-    ) -> tuple[Float32[torch.Tensor, "n classes"], torch.Tensor]:
-        batch = self.task.collate(rows)
-        inputs = {name: tensor.to(self._device) for name, tensor in batch.inputs.items()}
-        hidden = None
-        if self._cache is not None and bool(self._cache.covers(rows[:1])[0]):
-            hidden = self._cache.hidden(rows, inputs.get("attention_mask"))
-        passed_over = nullcontext() if self._bypass is None else self._bypass.using(hidden)
-        with self._parameters.use(leaves), passed_over:
-            outputs = self.task.forward(self.model, inputs)
-        return outputs.float(), batch.labels.to(self._device)

@@ -1,4 +1,4 @@
-"""Plain LoRA linears of peft with one pair (A, B) for each row, in few passes over memory."""
+"""Plain LoRA linears of peft with one pair (A, B) for each lane, in few passes over memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 
 class LowRank(torch.autograd.Function):
-    """y[i] = base[i] + s · x[i] A[i]ᵀ B[i]ᵀ for each row i, products in float32, y in the precision of ``base``.
+    """y[k] = base[k] + s · x[k] A[k]ᵀ B[k]ᵀ for each lane k, products in float32, y in the precision of ``base``.
 
     The equation of Hu et al. (2021), arXiv 2106.09685, section 4.1, with s = α / r.
     """
@@ -20,12 +20,12 @@ class LowRank(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        x: Float[torch.Tensor, "rows tokens in"],
-        base: Float[torch.Tensor, "rows tokens out"],
-        a: Float32[torch.Tensor, "rows r in"],
-        b: Float32[torch.Tensor, "rows out r"],
+        x: Float[torch.Tensor, "lanes tokens in"],
+        base: Float[torch.Tensor, "lanes tokens out"],
+        a: Float32[torch.Tensor, "lanes r in"],
+        b: Float32[torch.Tensor, "lanes out r"],
         scale: float,
-    ) -> Float[torch.Tensor, "rows tokens out"]:
+    ) -> Float[torch.Tensor, "lanes tokens out"]:
         """The sum, in one batched product after the inner one."""
         inner = torch.bmm(x.float(), a.transpose(1, 2))
         # A wide matrix is the fast right-hand side of a small batched product, here and in the backward pass.
@@ -63,15 +63,15 @@ def plain_pair(module: Any, names: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def low_rank_forward(module: Any, a: str, b: str, current: Any) -> Callable[..., Any]:
-    """The forward of a LoRA linear that takes its pair per row from ``current`` where there is one."""
+    """The forward of a LoRA linear that takes its pair per lane from ``current`` where there is one."""
     plain, base, scale = module.forward, module.base_layer, float(module.scaling[module.active_adapters[0]])
 
     def forward(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         tensors = current.tensors
         if tensors is None:
             return plain(x, *args, **kwargs)
-        rows, y = len(tensors[a]), base(x)
-        flat, under = x.reshape(rows, -1, x.shape[-1]), y.reshape(rows, -1, y.shape[-1])
+        lanes, y = len(tensors[a]), base(x)
+        flat, under = x.reshape(lanes, -1, x.shape[-1]), y.reshape(lanes, -1, y.shape[-1])
         z = LowRank.apply(flat, under, tensors[a], tensors[b], scale)  # type: ignore[no-untyped-call]
         return z.view(y.shape)
 

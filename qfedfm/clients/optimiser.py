@@ -18,6 +18,16 @@ Matrix = Float32[torch.Tensor, "k d"]
 MOMENTS: Mapping[str, tuple[str, ...]] = {"sgd": ("momentum",), "adamw": ("exp_avg", "exp_avg_sq")}
 
 
+def check_vector(vector: np.ndarray, layout: Layout) -> None:
+    """Refuses a vector that is not of the layout.
+
+    Raises:
+        DataError: it has another length.
+    """
+    if vector.shape != (layout.size,):
+        raise DataError(f"a vector of shape {vector.shape}", f"({layout.size},), the model's trainable parameters")
+
+
 def check_job(job: Job, layout: Layout) -> None:
     """Refuses a job that an engine cannot run.
 

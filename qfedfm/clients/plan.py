@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -20,7 +20,9 @@ class Plan:
         device: as torch names it.
         precision: of the frozen base, ``float32`` or ``bfloat16``.
         attention: ``eager``, or ``default`` for what transformers chooses.
-        micro_batch_tokens: tokens in one pass, padding included.
+        encoder: ``lean`` where the layers of the model were replaced by the written-out ones, else ``modules``.
+        micro_batch_tokens: tokens in one pass.
+        lanes: clients that are trained at once.
         prefix: ``kept`` where hidden states below the lowest trainable module are kept, else ``computed``.
     """
 
@@ -28,7 +30,9 @@ class Plan:
     device: str
     precision: str
     attention: str
+    encoder: str
     micro_batch_tokens: int
+    lanes: int
     prefix: str = "computed"
 
     def mapping(self) -> Mapping[str, str]:
@@ -45,12 +49,19 @@ def choose(model: torch.nn.Module, device: str | None, precision: str, tokens: i
     if precision not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"precision {precision!r}", "auto, float32 or bfloat16")
     where = _device(device)
-    tokens = tokens or (16384 if where.type == "cuda" else 512)
+    cpu = where.type == "cpu"
     if precision == "auto":
-        precision = probe(model, where, tokens)
+        precision = probe(model, where, tokens or 1024)
     # The backward pass of fused attention in bfloat16 on a CPU takes longer than all the rest.
-    attention = "eager" if precision == "bfloat16" and where.type == "cpu" else "default"
-    return Plan("fused", str(where), precision, attention, tokens)
+    attention = "eager" if precision == "bfloat16" and cpu else "default"
+    return Plan("fused", str(where), precision, attention, "lean" if cpu else "modules", tokens or 0, 2**16)
+
+
+def settled(plan: Plan, *, lean: bool) -> Plan:
+    """The plan once it is known whether the encoder was replaced: tokens of a pass, unless somebody chose them."""
+    # On a CPU a pass should stay in the cache; packed rows take less of it than padded ones.
+    fitting = 32768 if torch.device(plan.device).type != "cpu" else 1024 if lean else 512
+    return replace(plan, encoder="lean" if lean else "modules", micro_batch_tokens=plan.micro_batch_tokens or fitting)
 
 
 def repeat(plan: Mapping[str, str]) -> Plan:
@@ -60,7 +71,8 @@ def repeat(plan: Mapping[str, str]) -> Plan:
         ConfigError: it is not such a plan, or its device is not here.
     """
     try:
-        made = Plan(**{**plan, "micro_batch_tokens": int(plan["micro_batch_tokens"])})  # type: ignore[arg-type]
+        numbers = {name: int(plan[name]) for name in ("micro_batch_tokens", "lanes")}
+        made = Plan(**{**plan, **numbers})  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError):
         expected = "one that a fused engine of this version made"
         raise ConfigError(f"a plan with {sorted(plan)}", expected, "start the run anew") from None

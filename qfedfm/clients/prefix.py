@@ -7,7 +7,7 @@ differently.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,10 +17,9 @@ from jaxtyping import Bool, Float, Int64
 
 from qfedfm.clients.batching import cut
 from qfedfm.clients.trace import Prefix
-from qfedfm.tasks.protocol import Task
 
 
-class _ReachedError(Exception):
+class ReachedError(Exception):
     """Raised inside the model once the hidden states are known, to leave out the rest of the pass."""
 
 
@@ -47,7 +46,7 @@ class Bypass:
             output = plain(*args, **kwargs)
             if last and self._capturing:
                 self._captured = output[0] if wrapped else output
-                raise _ReachedError
+                raise ReachedError
             return output
 
         module.forward = forward
@@ -61,13 +60,13 @@ class Bypass:
         finally:
             self.given = None
 
-    def capture(self, task: Task, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The hidden states above the prefix, [rows, tokens, hidden], without autograd."""
+    def capture(self, call: Callable[[], object]) -> torch.Tensor:
+        """The hidden states above the prefix, [rows, tokens, hidden], of a pass over the model, without autograd."""
         self._capturing = True
         try:
             with torch.no_grad():
-                task.forward(model, inputs)
-        except _ReachedError:
+                call()
+        except ReachedError:
             pass
         finally:
             self._capturing = False
@@ -84,31 +83,25 @@ class PrefixCache:
     they fit. The others are computed anew each time, by the caller.
 
     Args:
-        task: collates rows and calls the model.
-        model: altered in place by ``bypass``.
-        bypass: of that model.
+        compute: hidden states of some rows above the prefix, a tensor [tokens, hidden] for each row, without padding.
         lengths: of every row of the task.
         rows: the rows worth keeping; others are never kept.
         token_bytes: bytes of hidden states for one token.
         cap: the most bytes to keep.
         tokens: budget of a chunk.
-        device: where the model runs.
     """
 
     def __init__(
         self,
-        task: Task,
-        model: torch.nn.Module,
-        bypass: Bypass,
+        compute: Callable[[np.ndarray], Sequence[torch.Tensor]],
         *,
         lengths: Int64[np.ndarray, " n"],
         rows: np.ndarray,
         token_bytes: int,
         cap: int,
         tokens: int,
-        device: torch.device,
     ) -> None:
-        self._task, self._model, self._bypass, self._device = task, model, bypass, device
+        self._compute = compute
         rows = np.unique(rows)
         self._chunks: list[np.ndarray] = []
         self._chunk_of = np.full(len(lengths), -1)
@@ -126,28 +119,19 @@ class PrefixCache:
         """Which of the rows are kept; the answer never changes."""
         return np.asarray(self._chunk_of[rows] >= 0)
 
-    def hidden(self, rows: np.ndarray, mask: torch.Tensor | None) -> Float[torch.Tensor, "n t h"]:
-        """The hidden states of kept rows, laid out as the attention mask says, zero where it is zero."""
+    def packed(self, rows: np.ndarray) -> Float[torch.Tensor, "tokens hidden"]:
+        """The hidden states of kept rows, end to end."""
         for chunk in np.unique(self._chunk_of[rows]):
-            if int(self._chunks[chunk][0]) not in self._kept:
-                self._fill(self._chunks[chunk])
-        parts = [self._kept[int(row)] for row in rows]
-        if mask is None:
-            return torch.stack(parts)
-        packed = torch.cat(parts)
-        if len(packed) == mask.numel():
-            return packed.view(*mask.shape, -1)
-        laid = packed.new_zeros(mask.numel(), packed.shape[-1])
-        laid[mask.reshape(-1).nonzero().squeeze(1)] = packed
-        return laid.view(*mask.shape, -1)
+            members = self._chunks[chunk]
+            if int(members[0]) not in self._kept:
+                self._kept |= dict(zip(members.tolist(), self._compute(members), strict=True))
+        return torch.cat([self._kept[int(row)] for row in rows])
 
-    def _fill(self, chunk: np.ndarray) -> None:
-        inputs = {name: tensor.to(self._device) for name, tensor in self._task.collate(chunk).inputs.items()}
-        hidden = self._bypass.capture(self._task, self._model, inputs)
-        mask = inputs.get("attention_mask")
-        if mask is None:
-            parts = list(hidden)
-        else:
-            counts = mask.bool().sum(1).tolist()
-            parts = list(hidden[mask.bool()].split(counts))  # type: ignore[no-untyped-call]
-        self._kept |= dict(zip(chunk.tolist(), parts, strict=True))
+
+def laid(packed: Float[torch.Tensor, "tokens h"], mask: Bool[torch.Tensor, "n t"]) -> Float[torch.Tensor, "n t h"]:
+    """Packed rows laid out as a mask says, zero where it is false."""
+    if len(packed) == mask.numel():
+        return packed.view(*mask.shape, -1)
+    found = packed.new_zeros(mask.numel(), packed.shape[-1])
+    found[mask.reshape(-1).nonzero().squeeze(1)] = packed
+    return found.view(*mask.shape, -1)

@@ -1,4 +1,4 @@
-"""Trainable modules that use one set of parameters for each row of a batch, so that clients mix freely in it."""
+"""Trainable modules that use one set of parameters for each lane of a batch: a lane is the rows of one client."""
 
 from __future__ import annotations
 
@@ -13,29 +13,34 @@ from qfedfm.clients.lora import low_rank_forward, plain_pair
 from qfedfm.clients.trace import Trace, UnfusableError
 
 
-class RowParameters:
-    """What the stacked modules read in a pass: a tensor [rows, *shape] by parameter, or None for the plain ones."""
+class LaneParameters:
+    """What the stacked modules read in a pass.
+
+    A batch has ``rows`` rows, lane by lane, equally many for each; ``tensors`` holds a tensor [lanes, *shape] by
+    parameter, or is None for the modules' own parameters.
+    """
 
     def __init__(self) -> None:
         self.tensors: Mapping[str, torch.Tensor] | None = None
+        self.rows = 0
 
     @contextmanager
-    def use(self, tensors: Mapping[str, torch.Tensor] | None) -> Iterator[None]:
+    def use(self, tensors: Mapping[str, torch.Tensor] | None, rows: int = 0) -> Iterator[None]:
         """Inside, the modules use these."""
-        before, self.tensors = self.tensors, tensors
+        before, self.tensors, self.rows = (self.tensors, self.rows), tensors, rows
         try:
             yield
         finally:
-            self.tensors = before
+            self.tensors, self.rows = before
 
 
-def stack_modules(model: torch.nn.Module, found: Trace) -> RowParameters:
-    """Replaces the forward of every owner of trainable parameters, in place, by one that takes them per row.
+def stack_modules(model: torch.nn.Module, found: Trace) -> LaneParameters:
+    """Replaces the forward of every owner of trainable parameters, in place, by one that takes them per lane.
 
     Where all of an owner's parameters have one precision its input is cast to it, and inside the transformer layers its
     output is cast back, because the frozen modules around it may be in bfloat16.
     """
-    current = RowParameters()
+    current = LaneParameters()
     modules = dict(model.named_modules())
     for owner, names in found.owners.items():
         module = modules[owner]
@@ -67,8 +72,8 @@ def _casting(forward: Forward, dtype: torch.dtype, back: bool) -> Forward:
     return cast
 
 
-def _linear(module: torch.nn.Module, names: Mapping[str, str], current: RowParameters) -> Forward:
-    """y[r] = x[r] W[r]ᵀ + b[r], one batched product."""
+def _linear(module: torch.nn.Module, names: Mapping[str, str], current: LaneParameters) -> Forward:
+    """y[k] = x[k] W[k]ᵀ + b[k] for the rows of each lane k, one batched product."""
     plain = module.forward
     weight, bias = names["weight"], names.get("bias")
     frozen: Any = module.bias
@@ -90,31 +95,33 @@ def _linear(module: torch.nn.Module, names: Mapping[str, str], current: RowParam
     return forward
 
 
-def _mapped(module: torch.nn.Module, names: Mapping[str, str], current: RowParameters) -> Forward:
-    """Any other module: ``vmap`` over rows of the module as a function of its parameters."""
+def _mapped(module: torch.nn.Module, names: Mapping[str, str], current: LaneParameters) -> Forward:
+    """Any other module: ``vmap`` over lanes of the module as a function of its parameters."""
     plain = module.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        tensors = current.tensors
+        tensors, rows = current.tensors, current.rows
         if tensors is None:
             return plain(*args, **kwargs)
         gathered = {local: tensors[full] for local, full in names.items()}
-        rows = len(next(iter(gathered.values())))
+        lanes = len(next(iter(gathered.values())))
         values = [*args, *kwargs.values()]
         along = [
             0 if isinstance(value, torch.Tensor) and value.dim() and len(value) == rows else None for value in values
         ]
-        # Modules expect a batch axis, so that each row is a batch of one.
-        values = [value if axis is None else value.unsqueeze(1) for value, axis in zip(values, along, strict=True)]
+        values = [
+            value if axis is None else value.reshape(lanes, -1, *value.shape[1:])
+            for value, axis in zip(values, along, strict=True)
+        ]
 
-        def one(parameters: dict[str, torch.Tensor], *row: Any) -> Any:
-            positional, named = row[: len(args)], dict(zip(kwargs, row[len(args) :], strict=True))
+        def one(parameters: dict[str, torch.Tensor], *lane: Any) -> Any:
+            positional, named = lane[: len(args)], dict(zip(kwargs, lane[len(args) :], strict=True))
             return functional_call(module, parameters, positional, named)
 
         with current.use(None):
             output = vmap(one, in_dims=(0, *along))(gathered, *values)
         if not isinstance(output, torch.Tensor):
             raise UnfusableError(f"{type(module).__name__} returns {type(output).__name__} instead of one tensor")
-        return output.squeeze(1)
+        return output.reshape(rows, *output.shape[2:])
 
     return forward

@@ -41,11 +41,13 @@ class Trace:
         owners: for each module that is called and owns trainable parameters, its parameters: local name → full name.
         body: name of the list of transformer layers, "" if there is none.
         prefix: what lies below the lowest owner, None if nothing does.
+        early: whether an owner is called before the first of the transformer layers.
     """
 
     owners: Mapping[str, Mapping[str, str]]
     body: str
     prefix: Prefix | None
+    early: bool = False
 
 
 class _Recorder:
@@ -87,7 +89,13 @@ def trace(task: Task, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]
             handle.remove()
     owners = _owners(model, {name for _, name in recorder.events})
     body = _body(model, recorder)
-    return Trace(owners, body, _prefix(body, owners, recorder))
+    return Trace(owners, body, _prefix(body, owners, recorder), _early(body, owners, recorder))
+
+
+def _early(body: str, owners: Mapping[str, Any], recorder: _Recorder) -> bool:
+    entered = [name for kind, name in recorder.events if kind == "enter"]
+    until = entered.index(f"{body}.0") if body else 0
+    return any(name in owners for name in entered[:until])
 
 
 def _owners(model: torch.nn.Module, called: set[str]) -> Mapping[str, Mapping[str, str]]:

@@ -197,7 +197,7 @@ def test_a_diverged_client_harms_no_other() -> None:
     broken = replace(jobs[0], start=np.full_like(jobs[0].start, np.inf))
     beside = train(together, [broken, jobs[1]], SGD)
     assert not np.isfinite(beside[0].delta).all()
-    assert np.array_equal(beside[1].delta, alone)
+    np.testing.assert_allclose(beside[1].delta, alone, atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -350,7 +350,7 @@ def test_the_cap_bounds_what_is_kept() -> None:
     task = bert_lora()
     engine = fused(task, cache_bytes=20000)
     outputs(engine, engine.first, np.arange(60))
-    kept = engine._cache._kept
+    kept = engine._network._cache._kept
     assert 0 < sum(states.numel() * states.element_size() for states in kept.values()) <= 20000
     longest = max(len(task._tokens()[row]) for row in kept)
     assert longest <= min(len(task._tokens()[row]) for row in set(range(60)) - set(kept))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import numpy as np
 from jaxtyping import Float32
@@ -34,6 +34,8 @@ class Gaussian(Attack):
     Differs from the paper: its standard deviation is 200 whatever the updates measure; here it is relative, so that a
     scale means the same for every model.
     """
+
+    omniscient: ClassVar[bool] = False
 
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 

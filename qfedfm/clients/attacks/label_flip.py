@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -26,6 +26,8 @@ class LabelFlip(Attack):
         >>> LabelFlip().relabel(np.array([0, 1, 2]), 3).tolist()
         [2, 1, 0]
     """
+
+    omniscient: ClassVar[bool] = False
 
     def relabel(self, labels: Int64[np.ndarray, " n"], classes: int) -> Int64[np.ndarray, " n"]:
         return classes - 1 - labels

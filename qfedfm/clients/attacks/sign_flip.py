@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import numpy as np
 from jaxtyping import Float32
@@ -37,6 +37,8 @@ class SignFlip(Attack):
         >>> SignFlip(scale=3.0).forge(np.zeros((0, 2), np.float32), own, (4,), Key.of(0)).tolist()
         [[-3.0, 6.0]]
     """
+
+    omniscient: ClassVar[bool] = False
 
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 

@@ -1,0 +1,213 @@
+"""Puts the written-out encoder of `lean` in the place of a transformers model's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+
+from qfedfm.clients.bins import Bins, pack
+from qfedfm.clients.lean import Encode, Layer, Linear, Norm, Pair, Pass, encode
+from qfedfm.clients.lora import plain_pair
+from qfedfm.clients.prefix import ReachedError
+from qfedfm.clients.trace import Trace
+
+
+@dataclass(frozen=True)
+class Seats:
+    """The rows of one pass, as the encoder has to know them.
+
+    Args:
+        token: the place of each token of each real row in the padded batch, flattened.
+        real: the rows that are no filling.
+        lane: the lane of each real row.
+        bins: where their tokens lie.
+        shape: rows and tokens of the padded batch.
+        leaves: trainable parameters [lanes, *shape] by name.
+        hidden: the real rows' hidden states above the prefix, if they are known.
+    """
+
+    token: Int64[torch.Tensor, " tokens"]
+    real: Int64[torch.Tensor, " rows"]
+    lane: Int64[np.ndarray, " rows"]
+    bins: Bins
+    shape: tuple[int, int]
+    leaves: Mapping[str, torch.Tensor]
+    hidden: Float[torch.Tensor, "tokens hidden"] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        mask: Bool[np.ndarray, "rows tokens"],
+        valid: Bool[np.ndarray, "lanes b"],
+        leaves: Mapping[str, torch.Tensor],
+        hidden: torch.Tensor | None,
+        device: torch.device,
+    ) -> Seats:
+        """Seats for a padded batch, ``mask`` true where a row has a token, ``valid`` where a row is no filling."""
+        real = np.flatnonzero(valid)
+        token = torch.from_numpy(np.flatnonzero(mask & valid.reshape(-1, 1))).to(device)
+        bins = pack(mask[real].sum(1))
+        rows, tokens = mask.shape
+        lane = real // valid.shape[1]
+        return cls(token, torch.from_numpy(real).to(device), lane, bins, (rows, tokens), leaves, hidden)
+
+
+class Encoder:
+    """Replaces a module's forward, in place; without seats the module computes as before.
+
+    Args:
+        module: the encoder of a BERT or RoBERTa.
+        layers: what `layers_of` found in it.
+        prefix: how many layers lie below the lowest trained one.
+    """
+
+    def __init__(self, module: torch.nn.Module, layers: Sequence[Layer], prefix: int) -> None:
+        self.first_only = False
+        self._layers, self._prefix = tuple(layers), prefix
+        self._seats: Seats | None = None
+        self._below: torch.Tensor | None = None
+        self._capturing = False
+        self._names = tuple(
+            name
+            for layer in layers
+            for linear in (layer.qkv, layer.attended, layer.wide, layer.narrow)
+            for _, pair in linear.pairs
+            for name in (pair.a, pair.b)
+        )
+        plain: Any = module.forward
+
+        def forward(hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if self._seats is None:
+                return plain(hidden_states, *args, **kwargs)
+            from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+
+            return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=self._run(hidden_states, self._seats))
+
+        module.forward = forward
+
+    @contextmanager
+    def seated(self, seats: Seats | None) -> Iterator[None]:
+        """Inside, passes over the model run here with these seats; None leaves the module as it was."""
+        self._seats = seats
+        try:
+            yield
+        finally:
+            self._seats = None
+
+    def capture(self, seats: Seats, call: Callable[[], object]) -> torch.Tensor:
+        """The hidden states [tokens, hidden] of the real rows above the prefix, of a pass over the model."""
+        self._capturing = True
+        try:
+            with self.seated(seats), torch.no_grad():
+                call()
+        except ReachedError:
+            pass
+        finally:
+            self._capturing = False
+        captured, self._below = self._below, None
+        if captured is None:
+            raise RuntimeError("the model did not run its encoder")
+        return captured
+
+    def _run(self, states: torch.Tensor, seats: Seats) -> torch.Tensor:
+        """The last hidden states [rows, tokens, hidden], or [rows, 1, hidden] where only first tokens are read."""
+        like, packed = self._layers[0].qkv.weight, seats.hidden
+        if packed is None:
+            packed = states.reshape(-1, states.shape[-1]).index_select(0, seats.token).to(like.dtype)
+        slot, token, first = (
+            torch.from_numpy(index).to(like.device) for index in (seats.bins.slot, seats.bins.token, seats.bins.first)
+        )
+        x = packed.index_select(0, token)
+        now = Pass.of(seats.bins, seats.lane, seats.leaves, like)
+        if seats.hidden is None and self._prefix:
+            with torch.no_grad():
+                x, _ = encode(x, self._layers[: self._prefix], now, None)
+        if self._capturing:
+            self._below = x.index_select(0, slot)
+            raise ReachedError
+        only = first if self.first_only else None
+        leaves = [seats.leaves[name] for name in self._names]
+        y: torch.Tensor = Encode.apply(x, self._layers[self._prefix :], now, only, self._names, *leaves)  # type: ignore[no-untyped-call]
+        rows, tokens = seats.shape
+        if self.first_only:
+            return y.new_zeros(rows, 1, y.shape[1]).index_copy(0, seats.real, y.unsqueeze(1))
+        found = y.new_zeros(rows * tokens, y.shape[1]).index_copy(0, seats.token, y.index_select(0, slot))
+        return found.view(rows, tokens, -1)
+
+
+def layers_of(model: torch.nn.Module, found: Trace) -> tuple[Layer, ...] | None:
+    """The layers of a BERT or RoBERTa encoder whose only trainable parameters are plain LoRA pairs; else None.
+
+    The weights of query, key and value are moved into one matrix, of which they become views.
+    """
+    modules = dict(model.named_modules())
+    inside = {owner: names for owner, names in found.owners.items() if owner.startswith(found.body + ".")}
+    pairs = {owner: plain_pair(modules[owner], names) for owner, names in inside.items()}
+    if not found.body or None in pairs.values() or found.early or not _is_encoder(modules[found.body]):
+        return None
+    scales = {owner: Pair(*pair, _scale(modules[owner])) for owner, pair in pairs.items() if pair is not None}
+    return tuple(_layer(layer, f"{found.body}.{i}", scales) for i, layer in enumerate(modules[found.body]))
+
+
+def _scale(module: Any) -> float:
+    return float(module.scaling[module.active_adapters[0]])
+
+
+def _is_encoder(body: Any) -> bool:
+    from transformers.models.bert.modeling_bert import BertLayer
+    from transformers.models.roberta.modeling_roberta import RobertaLayer
+
+    for layer in body:
+        if type(layer) not in (BertLayer, RobertaLayer) or layer.is_decoder or layer.add_cross_attention:
+            return False
+        if type(layer.intermediate.intermediate_act_fn).__name__ not in ("GELUActivation", "GELU"):
+            return False
+        if layer.attention.self.config.hidden_act != "gelu":
+            return False
+    return True
+
+
+def _layer(layer: Any, name: str, pairs: Mapping[str, Pair]) -> Layer:
+    own, out = layer.attention.self, layer.attention.output
+    return Layer(
+        _merged(own, f"{name}.attention.self", pairs),
+        _linear(out.dense, f"{name}.attention.output.dense", pairs),
+        _norm(out.LayerNorm),
+        _linear(layer.intermediate.dense, f"{name}.intermediate.dense", pairs),
+        _linear(layer.output.dense, f"{name}.output.dense", pairs),
+        _norm(layer.output.LayerNorm),
+        own.num_attention_heads,
+    )
+
+
+def _norm(norm: torch.nn.LayerNorm) -> Norm:
+    return Norm(norm.weight.detach(), norm.bias.detach(), norm.eps)
+
+
+def _base(module: Any) -> torch.nn.Linear:
+    base: torch.nn.Linear = getattr(module, "base_layer", module)
+    return base
+
+
+def _linear(module: Any, name: str, pairs: Mapping[str, Pair]) -> Linear:
+    base = _base(module)
+    own = ((slice(0, base.out_features), pairs[name]),) if name in pairs else ()
+    return Linear(base.weight.detach(), base.bias.detach(), own)
+
+
+def _merged(own: Any, name: str, pairs: Mapping[str, Pair]) -> Linear:
+    parts = [_base(getattr(own, part)) for part in ("query", "key", "value")]
+    weight, bias = torch.cat([part.weight.detach() for part in parts]), torch.cat([p.bias.detach() for p in parts])
+    size, found = len(bias) // 3, []
+    for i, (part, kind) in enumerate(zip(parts, ("query", "key", "value"), strict=True)):
+        columns = slice(i * size, (i + 1) * size)
+        part.weight.data, part.bias.data = weight[columns], bias[columns]
+        if f"{name}.{kind}" in pairs:
+            found.append((columns, pairs[f"{name}.{kind}"]))
+    return Linear(weight, bias, tuple(found))

@@ -1,0 +1,101 @@
+"""How the rows of many clients are cut into passes over the model.
+
+A pass is a rectangle: some neighbouring lanes (a lane is one client, or one model to evaluate), each with the same
+number of rows. So the parameters of a pass are a slice of the matrix of all lanes, and their gradients add to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+Lengths = Int64[np.ndarray, "_"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Lanes ``first`` up to ``stop``, and for each the positions of its rows in its own list.
+
+    Args:
+        first: the first lane.
+        stop: one past the last.
+        positions: of each row among its lane's; −1 where the lane has no more rows.
+    """
+
+    first: int
+    stop: int
+    positions: Int64[np.ndarray, "m b"]
+
+    @property
+    def valid(self) -> Bool[np.ndarray, "m b"]:
+        """Where there is a row."""
+        return np.asarray(self.positions >= 0)
+
+
+def padded_passes(lengths: Sequence[Lengths], tokens: int) -> Iterator[Pass]:
+    """Passes for a model that pads its rows: rows of like length together.
+
+    Every lane's rows are sorted, the longest first; a pass takes the next few of every lane, so that its rows are about
+    equally long, and has at most ``tokens`` tokens with its padding, or one row a lane.
+
+    Args:
+        lengths: of each lane's rows.
+        tokens: the budget.
+    """
+    longest = max((int(mine.max()) for mine in lengths if len(mine)), default=0)
+    if not longest:
+        return
+    blocks = -(-len(lengths) // max(1, tokens // longest))
+    lanes = -(-len(lengths) // blocks)
+    for first in range(0, len(lengths), lanes):
+        yield from _ranks(first, lengths[first : first + lanes], tokens)
+
+
+def _ranks(first: int, lengths: Sequence[Lengths], tokens: int) -> Iterator[Pass]:
+    """A block of lanes, cut along its ranks: rank 0 is the longest row of each lane."""
+    orders = [np.argsort(-mine, kind="stable") for mine in lengths]
+    begin, most = 0, max(len(mine) for mine in lengths)
+    while begin < most:
+        left = [lane for lane, mine in enumerate(lengths) if len(mine) > begin]
+        block = range(left[0], left[-1] + 1)
+        longest = max(int(lengths[lane][orders[lane][begin]]) for lane in left)
+        count = max(1, min(most - begin, tokens // (len(block) * longest)))
+        positions = np.full((len(block), count), -1)
+        for i, lane in enumerate(block):
+            mine = orders[lane][begin : begin + count]
+            positions[i, : len(mine)] = mine
+        yield Pass(first + block.start, first + block.stop, positions)
+        begin += count
+
+
+def packed_passes(lengths: Sequence[Lengths], tokens: int) -> Iterator[Pass]:
+    """Passes for an encoder that packs its rows: whole lanes as long as they fit, about as many tokens in each pass.
+
+    Args:
+        lengths: of each lane's rows.
+        tokens: the budget. The rows of a lane with more are dealt out, so that each pass has long and short ones.
+    """
+    totals = [int(mine.sum()) for mine in lengths]
+    share = sum(totals) / max(1, -(-sum(totals) // tokens))
+    first, held = 0, 0
+    for lane, total in enumerate(totals):
+        held += total
+        following = totals[lane + 1] if lane + 1 < len(totals) else tokens
+        # closed where that leaves it nearer to an equal share than the next lane would
+        if held + following / 2 > share or held + following > tokens:
+            yield from _whole(first, lengths[first : lane + 1], tokens)
+            first, held = lane + 1, 0
+
+
+def _whole(first: int, lengths: Sequence[Lengths], tokens: int) -> Iterator[Pass]:
+    if len(lengths) == 1:
+        deals = -(-int(lengths[0].sum()) // tokens)
+        order = np.argsort(-lengths[0], kind="stable")
+        yield from (Pass(first, first + 1, order[None, deal::deals]) for deal in range(deals))
+        return
+    ranks = np.arange(max(len(mine) for mine in lengths))
+    if len(ranks):
+        yield Pass(first, first + len(lengths), np.stack([np.where(ranks < len(mine), ranks, -1) for mine in lengths]))
