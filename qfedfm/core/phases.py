@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-NAMES = ("train", "data", "forward", "backward", "encode", "wire", "reduce", "evaluate")
-"""``train`` is all that the local training of a round takes; the others may lie inside it or beside it."""
+NAMES = ("train", "data", "forward", "backward", "encode", "wire", "reduce", "evaluate", "save")
+"""``train`` is what the client engine does to train; the others may lie inside it or beside it."""
 
 
 @dataclass(frozen=True)

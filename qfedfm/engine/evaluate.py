@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from qfedfm.clients.jobs import ClientEngine, Query
+from qfedfm.core.cohort import ClientId
 from qfedfm.tasks.protocol import Split, Task
 
 
-def evaluate(engine: ClientEngine, task: Task, split: Split, model: Float32[np.ndarray, " d"]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Tested:
+    """The test sets of a split, end to end.
+
+    Args:
+        clients: those that have test rows, ascending.
+        rows: all test rows, client after client.
+        ends: where each client's rows end in ``rows``.
+    """
+
+    clients: tuple[ClientId, ...]
+    rows: np.ndarray
+    ends: tuple[int, ...]
+
+    @classmethod
+    def of(cls, split: Split) -> Tested:
+        """The test sets of a split in which at least one client has test rows."""
+        clients = tuple(client for client in split.clients if len(split.test[client]))
+        parts = [split.test[client] for client in clients]
+        return cls(clients, np.concatenate(parts), tuple(np.cumsum([len(part) for part in parts]).tolist()))
+
+
+def judge(task: Task, tested: Tested, outputs: Float32[np.ndarray, "n classes"]) -> dict[str, Any]:
     """The task's metrics on the union of the test sets, and each client's accuracy.
 
     ``worst_client`` is the lowest of the clients' accuracies, ``spread`` their standard deviation.
     """
     with np.errstate(all="ignore"):  # the outputs of a model that has diverged overflow
-        return _evaluate(engine, task, split, model)
+        accuracies, begin = {}, 0
+        for client, end in zip(tested.clients, tested.ends, strict=True):
+            accuracies[str(client)] = accuracy(task, tested.rows[begin:end], outputs[begin:end])
+            begin = end
+        values = np.array(list(accuracies.values()))
+        return {
+            **{name: float(value) for name, value in task.metrics(outputs, tested.rows).items()},
+            "client_accuracy": accuracies,
+            "worst_client": float(values.min()),
+            "spread": float(values.std()),
+        }
 
 
-def _evaluate(engine: ClientEngine, task: Task, split: Split, model: Float32[np.ndarray, " d"]) -> dict[str, Any]:
-    clients = [client for client in split.clients if len(split.test[client])]
-    rows = np.concatenate([split.test[client] for client in clients])
-    (outputs,) = engine.outputs([Query(model, rows)])
-    accuracies, begin = {}, 0
-    for client in clients:
-        end = begin + len(split.test[client])
-        accuracies[str(client)] = float(task.metrics(outputs[begin:end], rows[begin:end])["accuracy"])
-        begin = end
-    values = np.array(list(accuracies.values()))
-    return {
-        **{name: float(value) for name, value in task.metrics(outputs, rows).items()},
-        "client_accuracy": accuracies,
-        "worst_client": float(values.min()),
-        "spread": float(values.std()),
-    }
+def accuracy(task: Task, rows: np.ndarray, outputs: Float32[np.ndarray, "n classes"]) -> float:
+    """The accuracy on some rows."""
+    with np.errstate(all="ignore"):
+        return float(task.metrics(outputs, rows)["accuracy"])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qfedfm.core.errors import CheckpointError
+from qfedfm.engine.archive import Archive
+from qfedfm.engine.clientstates import OnDisk
 from qfedfm.engine.files import finite, write_bytes, write_json, writing
-from qfedfm.engine.state import RunState, load, save
+from qfedfm.engine.tune import Trial
 
 
 @dataclass(frozen=True)
@@ -65,30 +68,26 @@ class Folder:
         """Writes what the next session must know."""
         write_json(self.path / "run.json", {"digest": self.digest, **about})
 
-    def _checkpoint(self, method: str, seed: int) -> Path:
-        return self.path / "checkpoints" / method / f"seed-{seed}.safetensors"
+    def archive(self, method: str, seed: int) -> Archive:
+        """The checkpoints of a run."""
+        return self._archive(self.path, Path(method, f"seed-{seed}"), {"method": method, "seed": seed})
 
-    def _identity(self, method: str, seed: int) -> dict[str, Any]:
-        return {"configuration": self.digest, "method": method, "seed": seed}
+    def trial(self, trial: Trial) -> Archive:
+        """The checkpoints of a trial of the tuning."""
+        place = Path(trial.method, str(trial.number), f"seed-{trial.seed}")
+        about = {"method": trial.method, "seed": trial.seed, "trial": trial.number}
+        return self._archive(self.path / "tuning", place, about)
 
-    def load(self, method: str, seed: int) -> RunState | None:
-        """The checkpoint of a run, or None."""
-        path = self._checkpoint(method, seed)
-        try:
-            return load(path, self._identity(method, seed)) if path.exists() else None
-        except OSError as error:
-            remedy = "remove it to start this run anew, or choose another --out"
-            raise CheckpointError(f"{path} cannot be read ({error.strerror})", "a checkpoint", remedy) from None
-
-    def save(self, method: str, seed: int, state: RunState) -> None:
-        """Replaces the checkpoint of a run."""
-        save(self._checkpoint(method, seed), state, self._identity(method, seed))
+    def _archive(self, above: Path, place: Path, about: Mapping[str, Any]) -> Archive:
+        identity = {"configuration": self.digest, **about}
+        checkpoint = above / "checkpoints" / place.with_name(f"{place.name}.safetensors")
+        return Archive(checkpoint, OnDisk(above / "clients" / place, identity), identity)
 
     def adapter(self, method: str, seed: int) -> Path:
         """Where the tuned adapter of a run lies."""
         return self.path / "adapters" / method / f"seed-{seed}"
 
-    def rewrite_history(self, lines: list[Mapping[str, Any]]) -> None:
+    def rewrite_history(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Replaces ``history.jsonl``."""
         write_bytes(self.path / "history.jsonl", b"".join(_line(line) for line in lines))
 
@@ -107,8 +106,12 @@ class Folder:
         return scores
 
     def write_tuning(self, scores: Mapping[str, Any]) -> None:
-        """Replaces the trials."""
+        """Replaces the scores of the trials."""
         write_json(self.path / "tuning.json", scores)
+
+    def remove_trials(self) -> None:
+        """Removes the checkpoints of the trials, once their scores are written."""
+        shutil.rmtree(self.path / "tuning", ignore_errors=True)
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Replaces ``results.json``."""

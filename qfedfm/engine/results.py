@@ -7,7 +7,7 @@ from typing import Any
 
 from qfedfm.core.registry import Entry
 from qfedfm.engine.arm import Arm
-from qfedfm.engine.rounds import Setting
+from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
 from qfedfm.report.summary import conclude, declared, summarise
 
@@ -24,6 +24,7 @@ def run_line(
     return {
         "method": setting.arm.name,
         "seed": seed,
+        "rounds": state.round,
         "quantum": entry.quantum,
         "twin": twins[0] if twins else None,
         "twins": twins,

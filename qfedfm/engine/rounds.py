@@ -3,259 +3,212 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from qfedfm.clients.attack import Attack
-from qfedfm.clients.jobs import ClientEngine, Job, Query, Trained
-from qfedfm.core.cohort import EMPTY, ClientId, Cohort, Reduced, State
-from qfedfm.core.errors import PayloadError
-from qfedfm.core.key import Key
-from qfedfm.core.parts import At, ServerAt
-from qfedfm.core.stack import Bound
-from qfedfm.engine.arm import Arm
+from qfedfm.clients.jobs import Job, Query, Trained
+from qfedfm.core.cohort import Reduced
+from qfedfm.core.errors import DataError
+from qfedfm.core.parts import ServerAt
+from qfedfm.core.phases import phase
+from qfedfm.engine.assign import Assignment
 from qfedfm.engine.downlink import broadcast, receive
-from qfedfm.engine.evaluate import evaluate
-from qfedfm.engine.schedule import batches, rates
+from qfedfm.engine.evaluate import accuracy, judge
+from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
-from qfedfm.incentives.participation import Participation
-from qfedfm.tasks.protocol import Split, Task
+from qfedfm.engine.uplink import Uplink
+
+Outputs = Float32[np.ndarray, "_ classes"]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What stays the same over the rounds of one run (one method, one seed).
-
-    Args:
-        arm: the method: local training, aggregator, server optimiser.
-        bound: the arm's aggregator bound to the layout and the population.
-        task: for labels and metrics.
-        split: who holds which rows.
-        engine: trains and evaluates.
-        key: the seed's key.
-        hostile: ids of the hostile clients.
-        attack: what they do, or None.
-        participation: who takes part.
-        rounds: how many there will be, for the learning rate's schedule.
-        epoch: how often the run was resumed.
-        test: whether the test rows are looked at after each round; a trial of the tuning never does.
-    """
-
-    arm: Arm
-    bound: Bound
-    task: Task
-    split: Split
-    engine: ClientEngine
-    key: Key
-    hostile: frozenset[ClientId]
-    attack: Attack | None
-    participation: Participation
-    rounds: int
-    epoch: int = 0
-    test: bool = True
+def untrained(setting: Setting) -> list[Query]:
+    """What is to be evaluated before `start`."""
+    return _queries(setting, setting.drawn.adapter, 0)
 
 
-@dataclass(frozen=True)
-class Arrived:
-    """What the server holds when a round's deadline has passed."""
-
-    decoded: Mapping[ClientId, Float32[np.ndarray, " d"]]
-    refused: tuple[Mapping[str, Any], ...]
-    uplink_bytes: int
-
-
-def start(setting: Setting, model: Float32[np.ndarray, " d"]) -> RunState:
-    """The state before the first round, with the untrained model as record 0."""
-    local = setting.arm.local.server(setting.bound.layout)
-    server = setting.arm.server.init(setting.bound.layout)
-    record = {"round": 0, **_metrics(setting, model), **_quiet()}
-    return RunState(0, model, setting.bound.init(), server, local, history=(record,))
-
-
-def _metrics(setting: Setting, model: Float32[np.ndarray, " d"]) -> dict[str, Any]:
-    return evaluate(setting.engine, setting.task, setting.split, model) if setting.test else {}
+def start(setting: Setting, outputs: Sequence[Outputs]) -> RunState:
+    """The state before the first round, with the untrained model as record 0; ``outputs`` answer `untrained`."""
+    layout = setting.bound.layout
+    record = {"round": 0, **_metrics(setting, 0, outputs), **_quiet()}
+    local, server = setting.arm.local.server(layout), setting.arm.server.init(layout)
+    return RunState(0, setting.drawn.adapter, setting.bound.init(), server, local, history=(record,))
 
 
 def _quiet() -> dict[str, Any]:
     lists: dict[str, list[Any]] = {name: [] for name in ("participants", "hostile", "dropped", "late", "refused")}
     return {
         "train_loss": None, "uplink_bytes": 0, "downlink_bytes": 0, **lists, "client_weights": None,
-        "diagnostics": {}, "server_seconds": 0.0, "train_seconds": 0.0,
+        "diagnostics": {}, "client_steps": 0, "server_seconds": 0.0, "train_seconds": 0.0,
     }  # fmt: skip
 
 
-def next_round(setting: Setting, state: RunState) -> RunState:
-    """Plays one round: broadcast, local training, attack, encode, decode, reduce, server step, evaluation."""
-    round_ = state.round + 1
-    who = setting.participation.draw(setting.key.fold("participation"), round_, setting.bound.population)
-    answering = tuple(client for client in who.invited if client not in who.dropped)
-    clock = time.perf_counter()
-    payload = broadcast(state.model, state.local, setting.bound.layout, setting.epoch, round_)
-    model, local = receive(payload, state.local, setting.bound.layout, setting.epoch, round_)
-    jobs = [_job(setting, state, round_, client, model, local) for client in answering]
-    trained = list(setting.engine.train(jobs))
-    payloads, unsent = _encode(setting, round_, _forge(setting, round_, trained))
-    train_seconds = time.perf_counter() - clock
-    clock = time.perf_counter()
-    late = {client: payloads[client] for client in who.late if client in payloads}
-    on_time = {client: payload for client, payload in payloads.items() if client not in late}
-    arrived = _receive(setting, round_, on_time, state.late)
-    reduced, next_model, reduce_state, server_state = _aggregate(setting, state, round_, arrived)
-    server_seconds = time.perf_counter() - clock
-    record = {
-        "round": round_,
-        **_metrics(setting, next_model),
-        "train_loss": float(np.mean([np.mean(one.losses) for one in trained])) if trained else None,
-        "uplink_bytes": arrived.uplink_bytes,
-        "downlink_bytes": len(payload) * len(who.invited),
-        "participants": sorted(arrived.decoded),
-        "hostile": sorted(setting.hostile & set(who.invited)),
-        "dropped": sorted(who.dropped),
-        "late": sorted(late),
-        "refused": [*unsent, *arrived.refused],
-        "client_weights": _weights(reduced),
-        "diagnostics": dict(reduced.diagnostics) if reduced else {"too_few_updates": float(len(arrived.decoded))},
-        "server_seconds": server_seconds,
-        "train_seconds": train_seconds,
-    }
-    if round_ == setting.rounds and len(setting.split.tuning):
-        rows = setting.split.tuning
-        (outputs,) = setting.engine.outputs([Query(next_model, rows)])
-        with np.errstate(all="ignore"):
-            record["tuning_accuracy"] = float(setting.task.metrics(outputs, rows)["accuracy"])
-    return RunState(
-        round_,
-        next_model,
-        reduce_state,
-        server_state,
-        _close(setting, state, jobs, arrived, reduced),
-        _remember(setting, state, jobs, trained, arrived, local) if reduced else state.clients,
-        late,
-        (*state.history, record),
-    )
+def _queries(setting: Setting, model: Float32[np.ndarray, " d"], round_: int) -> list[Query]:
+    """The test rows after every round, the tuning rows after the last."""
+    tested = [Query(model, setting.drawn.tested.rows)] if setting.test else []
+    tuned = [Query(model, setting.split.tuning)] if round_ == setting.rounds and len(setting.split.tuning) else []
+    return [*tested, *tuned]
 
 
-def _weights(reduced: Reduced | None) -> dict[str, float] | None:
-    if reduced is None or reduced.client_weights is None:
-        return None
-    return {str(client): weight for client, weight in reduced.client_weights.items()}
+def _metrics(setting: Setting, round_: int, outputs: Sequence[Outputs]) -> dict[str, Any]:
+    with phase("evaluate"):
+        found = judge(setting.task, setting.drawn.tested, outputs[0]) if setting.test else {}
+        if round_ == setting.rounds and len(setting.split.tuning):
+            found["tuning_accuracy"] = accuracy(setting.task, setting.split.tuning, outputs[-1])
+        return found
 
 
-def _job(
-    setting: Setting, state: RunState, round_: int, client: ClientId, model: Float32[np.ndarray, " d"], local: State
-) -> Job:
-    training = setting.arm.training
-    rows = setting.split.train[client]
-    key = setting.key.fold("batches", round_, client)
-    steps = training.steps_for(len(rows))
-    own = state.clients.get(client, EMPTY)
-    attack = setting.attack if client in setting.hostile else None
-    job = Job(
-        client,
-        model,
-        batches(rows, steps, training.batch_size, key),
-        rates(training.rate, training.schedule, steps, round_, setting.rounds),
-        training.optimizer,
-        state=_below(own, "optimizer/"),
-        relabel=(lambda labels: attack.relabel(labels, setting.task.classes)) if attack else None,
-    )
-    return setting.arm.local.prepare(job, local, _method_state(setting, own))
+class OpenRound:
+    """A round under way: broadcast, then `accept` for each trained client, `step`, and `close`; made by `open_round`.
 
+    Args:
+        setting: of the run.
+        state: before the round.
+        group: the number of the run among those that are trained together.
+    """
 
-def _below(state: State, prefix: str) -> State:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    def __init__(self, setting: Setting, state: RunState, group: int) -> None:
+        clock = time.perf_counter()
+        self._setting, self._state, self._round = setting, state, state.round + 1
+        self._who = setting.participation.draw(setting.key.fold("participation"), self._round, setting.drawn.clients)
+        layout, dropped = setting.bound.layout, frozenset(self._who.dropped)
+        with phase("wire"):
+            payload = broadcast(state.model, state.local, layout, setting.epoch, self._round)
+            model, local = receive(payload, state.local, layout, setting.epoch, self._round)
+        self._downlink_bytes = len(payload) * len(self._who.invited)
+        self._assignment = Assignment(setting, state, model, local, group)
+        with phase("data"):
+            jobs = [self._assignment.job(client) for client in self._who.invited if client not in dropped]
+        self.jobs: tuple[Job, ...] = tuple(jobs)
+        self._uplink = Uplink(setting, state, frozenset(self._who.late), len(jobs) - len(self._who.late))
+        attack, answering = setting.drawn.attack, {job.client for job in jobs}
+        self._watched = attack is not None and attack.omniscient and bool(setting.hostile & answering)
+        self._held: list[Trained] = []
+        self._losses: list[float] = []
+        self._remembered: list[int] = []
+        self._reduced: Reduced | None = None
+        self._next = state
+        self._server_seconds = 0.0
+        self._train_seconds = time.perf_counter() - clock
 
+    def charge(self, seconds: float) -> None:
+        """Adds to the round's training time what an engine spent on its jobs."""
+        self._train_seconds += seconds
 
-def _method_state(setting: Setting, own: State) -> State:
-    return _below(own, "method/") or setting.arm.local.client(setting.bound.layout)
+    def accept(self, trained: Trained) -> None:
+        """Takes what one job gave, in the order of `jobs`.
 
+        It is encoded, decoded and added to the aggregate at once, unless attackers are waiting to see all of them.
 
-def _forge(setting: Setting, round_: int, trained: list[Trained]) -> dict[ClientId, Float32[np.ndarray, " d"]]:
-    deltas = {one.client: one.delta for one in trained}
-    hostile = tuple(sorted(setting.hostile & set(deltas)))
-    if not hostile or setting.attack is None:
+        Raises:
+            DataError: it is another client's turn.
+        """
+        turn = self.jobs[len(self._losses)].client if len(self._losses) < len(self.jobs) else None
+        if trained.client != turn:
+            raise DataError(f"the update of client {trained.client}", f"that of client {turn}")
+        self._losses.append(float(np.mean(trained.losses)))
+        self._held.append(trained)
+        if not self._watched:
+            self._send_held()
+
+    def _send_held(self) -> None:
+        clock = time.perf_counter()
+        deltas = self._forged()
+        self._train_seconds += time.perf_counter() - clock
+        first = len(self._losses) - len(self._held)
+        for job, trained, delta in zip(self.jobs[first:], self._held, deltas, strict=False):
+            decoded = self._uplink.send(job.client, delta)
+            if decoded is not None and self._assignment.remember(job, trained, decoded):
+                self._remembered.append(job.client)
+        self._held.clear()
+
+    def _forged(self) -> list[Float32[np.ndarray, " d"]]:
+        """What the clients send: their delta, or what the attack makes of it."""
+        deltas = [trained.delta for trained in self._held]
+        attack, held = self._setting.drawn.attack, [trained.client for trained in self._held]
+        places = [place for place, client in enumerate(held) if client in self._setting.hostile]
+        if attack is None or not places:
+            return deltas
+        honest = [delta for place, delta in enumerate(deltas) if place not in places]
+        seen = np.stack(honest) if honest else np.empty((0, self._setting.bound.layout.size), np.float32)
+        clients = tuple(held[place] for place in places)
+        key = self._setting.key.fold("attack", self._round)
+        forged = attack.forge(seen, np.stack([deltas[place] for place in places]), clients, key)
+        for place, delta in zip(places, forged, strict=True):
+            deltas[place] = delta
         return deltas
-    honest = [deltas[client] for client in sorted(deltas) if client not in setting.hostile]
-    seen = np.stack(honest) if honest else np.empty((0, setting.bound.layout.size), np.float32)
-    own = np.stack([deltas[client] for client in hostile])
-    forged = setting.attack.forge(seen, own, hostile, setting.key.fold("attack", round_))
-    return deltas | dict(zip(hostile, forged, strict=True))
+
+    def step(self) -> Float32[np.ndarray, " d"]:
+        """Aggregates what has arrived and takes the server's step; gives the next model."""
+        self._send_held()
+        self._uplink.close()
+        clock = time.perf_counter()
+        with phase("reduce"):
+            self._next = self._aggregate()
+        self._server_seconds = time.perf_counter() - clock + self._uplink.server_seconds
+        return self._next.model
+
+    def _aggregate(self) -> RunState:
+        setting, state, collector = self._setting, self._state, self._uplink.collector
+        if collector.count < setting.bound.minimum_clients():
+            setting.states.remove([(client, self._round) for client in self._remembered])
+            return state
+        validation = setting.split.validation
+        objective = (
+            (lambda delta: setting.engine.gradient(state.model + delta, validation)) if len(validation) else None
+        )
+        key = setting.key.fold("reduce", self._round)
+        at = ServerAt(self._round, key, setting.bound.layout, state.model, objective)
+        reduced, reduce_state = collector.finish(state.reduce, at)
+        model, server_state = setting.arm.server.step(state.model, reduced.vector, state.server)
+        spent = float(np.mean([job.rates.sum() for job in self.jobs]))
+        population = len(setting.drawn.clients)
+        local = setting.arm.local.close(reduced.vector, spent, collector.count, population, state.local)
+        new = dict.fromkeys(self._remembered, self._round)
+        state = replace(state, local=local, clients={**state.clients, **new} if new else state.clients)
+        if np.isfinite(model).all():
+            self._reduced = reduced
+            return replace(state, model=model, reduce=reduce_state, server=server_state)
+        self._reduced = replace(reduced, diagnostics={**reduced.diagnostics, "not_finite": 1.0})
+        return state
+
+    @property
+    def queries(self) -> list[Query]:
+        """What is to be evaluated after `step`: the test rows, and in the last round the tuning rows."""
+        return _queries(self._setting, self._next.model, self._round)
+
+    def close(self, outputs: Sequence[Outputs]) -> RunState:
+        """The state after the round; ``outputs`` answer `queries`."""
+        who, uplink, reduced = self._who, self._uplink, self._reduced
+        weights = reduced.client_weights if reduced is not None else None
+        named = None if weights is None else {str(client): weight for client, weight in weights.items()}
+        few = {"too_few_updates": float(len(uplink.participants))}
+        found = _metrics(self._setting, self._round, outputs)
+        tuned = {name: found.pop(name) for name in ("tuning_accuracy",) if name in found}
+        record = {
+            "round": self._round,
+            **found,
+            "train_loss": float(np.mean(self._losses)) if self._losses else None,
+            "uplink_bytes": uplink.bytes,
+            "downlink_bytes": self._downlink_bytes,
+            "participants": list(uplink.participants),
+            "hostile": sorted(self._setting.hostile & set(who.invited)),
+            "dropped": list(who.dropped),
+            "late": sorted(uplink.late),
+            "refused": uplink.refused,
+            "client_weights": named,
+            "diagnostics": dict(reduced.diagnostics) if reduced is not None else few,
+            "client_steps": sum(len(job.rows) for job in self.jobs),
+            "server_seconds": self._server_seconds,
+            "train_seconds": self._train_seconds + uplink.client_seconds,
+            **tuned,
+        }
+        return replace(self._next, round=self._round, late=uplink.late, history=(*self._state.history, record))
 
 
-def _at(setting: Setting, round_: int, client: ClientId) -> At:
-    key = setting.key.fold("layers", round_, client)
-    samples = len(setting.split.train[client])
-    return At(setting.epoch, round_, client, key, setting.bound.layout, samples)
-
-
-def _encode(
-    setting: Setting, round_: int, deltas: Mapping[ClientId, Float32[np.ndarray, " d"]]
-) -> tuple[dict[ClientId, bytes], list[dict[str, Any]]]:
-    payloads, unsent = {}, []
-    for client in sorted(deltas):
-        try:
-            payloads[client] = setting.bound.encode(deltas[client], _at(setting, round_, client))
-        except PayloadError as error:
-            unsent.append({"client": client, "reason": f"not sent: {error}"})
-    return payloads, unsent
-
-
-def _receive(
-    setting: Setting, round_: int, on_time: Mapping[ClientId, bytes], late: Mapping[ClientId, bytes]
-) -> Arrived:
-    decoded, refused = {}, []
-    for client, payload in [*late.items(), *sorted(on_time.items())]:
-        try:
-            decoded[client] = setting.bound.decode(payload, _at(setting, round_, client))
-        except PayloadError as error:
-            refused.append({"client": client, "reason": str(error)})
-    total = sum(len(payload) for payload in (*late.values(), *on_time.values()))
-    return Arrived(decoded, tuple(refused), total)
-
-
-def _aggregate(
-    setting: Setting, state: RunState, round_: int, arrived: Arrived
-) -> tuple[Reduced | None, Float32[np.ndarray, " d"], State, State]:
-    if len(arrived.decoded) < setting.bound.minimum_clients():
-        return None, state.model, state.reduce, state.server
-    clients = tuple(sorted(arrived.decoded))
-    weights = np.array([len(setting.split.train[client]) for client in clients], np.float64)
-    cohort = Cohort(np.stack([arrived.decoded[client] for client in clients]), weights, clients, setting.bound.layout)
-    validation = setting.split.validation
-    objective = (lambda delta: setting.engine.gradient(state.model + delta, validation)) if len(validation) else None
-    at = ServerAt(round_, setting.key.fold("reduce", round_), setting.bound.layout, state.model, objective)
-    reduced, reduce_state = setting.bound.reduce(cohort, state.reduce, at)
-    model, server_state = setting.arm.server.step(state.model, reduced.vector, state.server)
-    if not np.isfinite(model).all():
-        diagnostics = {**reduced.diagnostics, "not_finite": 1.0}
-        return replace(reduced, diagnostics=diagnostics), state.model, state.reduce, state.server
-    return reduced, model, reduce_state, server_state
-
-
-def _close(setting: Setting, state: RunState, jobs: list[Job], arrived: Arrived, reduced: Reduced | None) -> State:
-    if reduced is None:
-        return state.local
-    spent = float(np.mean([job.rates.sum() for job in jobs]))
-    population = len(setting.bound.population)
-    return setting.arm.local.close(reduced.vector, spent, len(arrived.decoded), population, state.local)
-
-
-def _remember(
-    setting: Setting, state: RunState, jobs: list[Job], trained: list[Trained], arrived: Arrived, local: State
-) -> dict[ClientId, State]:
-    clients = dict(state.clients)
-    for job, one in zip(jobs, trained, strict=True):
-        if one.client not in arrived.decoded:
-            continue
-        own = clients.get(one.client, EMPTY)
-        kept = setting.arm.local.finish(job, arrived.decoded[one.client], local, _method_state(setting, own))
-        memory = {f"method/{name}": value for name, value in kept.items()}
-        if setting.arm.training.keep_state:
-            memory |= {f"optimizer/{name}": value for name, value in one.state.items()}
-        if memory:
-            clients[one.client] = memory
-    return clients
+def open_round(setting: Setting, state: RunState, group: int = 0) -> OpenRound:
+    """Broadcasts the model and makes the jobs of all clients that answer; ``group`` is the run's number in the call."""
+    return OpenRound(setting, state, group)

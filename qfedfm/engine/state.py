@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +9,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from qfedfm.core.cohort import EMPTY, ClientId, State
 from qfedfm.core.errors import CheckpointError
-from qfedfm.engine.files import write_bytes
+from qfedfm.engine.clientstates import Version
+from qfedfm.engine.sealed import read_sealed, write_sealed
 
 
 @dataclass(frozen=True)
@@ -30,8 +26,8 @@ class RunState:
         reduce: state of the reduce.
         server: state of the server optimiser.
         local: the local method's state on the server.
-        clients: each client's own state, where it has one: the local method's under ``method/``, the kept
-            optimiser's under ``optimizer/``.
+        clients: for each client that has a state of its own, the round that made it. The states lie in the run's
+            `ClientStates`: the local method's under ``method/``, the kept optimiser's under ``optimizer/``.
         late: payloads that are still on their way, by client.
         history: the records of the finished rounds.
     """
@@ -41,9 +37,16 @@ class RunState:
     reduce: State = field(default_factory=lambda: EMPTY)
     server: State = field(default_factory=lambda: EMPTY)
     local: State = field(default_factory=lambda: EMPTY)
-    clients: Mapping[ClientId, State] = field(default_factory=dict)
+    clients: Mapping[ClientId, int] = field(default_factory=dict)
     late: Mapping[ClientId, bytes] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
+
+
+def superseded(before: RunState, after: RunState) -> list[Version]:
+    """The client states that ``before`` refers to and the round after it replaced."""
+    accepted = after.history[-1]["participants"]
+    pairs = [(client, before.clients[client]) for client in accepted if client in before.clients]
+    return [(client, round_) for client, round_ in pairs if after.clients[client] != round_]
 
 
 def save(path: Path, state: RunState, identity: Mapping[str, Any]) -> None:
@@ -57,61 +60,41 @@ def save(path: Path, state: RunState, identity: Mapping[str, Any]) -> None:
     tensors = {"model": state.model}
     for group in ("reduce", "server", "local"):
         tensors |= {f"{group}/{name}": np.asarray(value) for name, value in getattr(state, group).items()}
-    for client, own in state.clients.items():
-        tensors |= {f"client/{client}/{name}": np.asarray(value) for name, value in own.items()}
+    index = sorted(state.clients.items())
+    tensors["clients"] = np.array(index, np.int64).reshape(len(index), 2)
     tensors |= {f"late/{client}": np.frombuffer(payload, np.uint8) for client, payload in state.late.items()}
-    # not ascontiguousarray, which makes a vector of a single number
-    tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    about = {"identity": dict(identity), "round": state.round, "history": list(state.history)}
-    about["digest"] = _digest(tensors, about)
-    write_bytes(path, save_tensors(tensors, {"qfedfm": json.dumps(about)}))
+    write_sealed(path, tensors, {"format": _FORMAT, "round": state.round, "history": list(state.history)}, identity)
+
+
+_FORMAT = 2
+_REMEDY = "delete the file to start this run anew, or choose another --out"
 
 
 def load(path: Path, identity: Mapping[str, Any]) -> RunState:
     """Reads a checkpoint back.
 
     Raises:
-        CheckpointError: it is of another experiment, damaged, or not a checkpoint.
+        CheckpointError: it is of another experiment or another version of the library, damaged, or not a checkpoint.
     """
-    content = path.read_bytes()
-    try:
-        tensors = load_tensors(content)
-        length = int.from_bytes(content[:8], "little")
-        about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["qfedfm"])
-        digest = about.pop("digest")
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error})", "a checkpoint of qfedfm", _REMEDY) from None
-    if digest != _digest(tensors, about):
-        raise CheckpointError(f"{path} was altered after it was written", "an intact checkpoint", _REMEDY)
-    for name, value in identity.items():
-        if about["identity"].get(name) != value:
-            given = f"{path} is of {name} {about['identity'].get(name)!r}"
-            raise CheckpointError(given, repr(value), "resume with the same experiment, or choose another --out")
+    tensors, about = read_sealed(path, identity, _REMEDY)
+    if about.get("format") != _FORMAT:
+        given = f"{path} is a checkpoint of format {about.get('format', 1)}"
+        raise CheckpointError(given, f"format {_FORMAT}, which this version of the library writes", _REMEDY)
     groups: dict[str, dict[str, np.ndarray]] = {"reduce": {}, "server": {}, "local": {}}
-    clients: dict[ClientId, dict[str, np.ndarray]] = {}
     late: dict[ClientId, bytes] = {}
     for name, tensor in tensors.items():
         group, _, rest = name.partition("/")
         if group in groups:
             groups[group][rest] = tensor
-        elif group == "client":
-            client, _, key = rest.partition("/")
-            clients.setdefault(int(client), {})[key] = tensor
         elif group == "late":
             late[int(rest)] = tensor.tobytes()
-    # safetensors gives tensors in any order, and the history names late clients in that of their ids
-    clients, late = dict(sorted(clients.items())), dict(sorted(late.items()))
+    clients = {int(client): int(round_) for client, round_ in tensors["clients"].tolist()}
+    # safetensors gives tensors in any order, and late answers are read in that of the clients' ids
     return RunState(
-        about["round"], tensors["model"], **groups, clients=clients, late=late, history=tuple(about["history"])
+        about["round"],
+        tensors["model"],
+        **groups,
+        clients=clients,
+        late=dict(sorted(late.items())),
+        history=tuple(about["history"]),
     )
-
-
-_REMEDY = "delete the file to start this run anew, or choose another --out"
-
-
-def _digest(tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
-    state = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name in sorted(tensors):
-        state.update(f"{name}{tensors[name].dtype}{tensors[name].shape}".encode())
-        state.update(tensors[name].tobytes())
-    return state.hexdigest()

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from qfedfm.core.errors import ConfigError
 from qfedfm.engine.experiment import Experiment, Tune
 
-Settings = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Trial:
+    """A method with settings on a seed.
+
+    Args:
+        method: the method.
+        number: of the settings among the method's combinations.
+        settings: dotted settings.
+        seed: of the trial.
+    """
+
+    method: str
+    number: int
+    settings: Mapping[str, Any]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What its score is called in ``tuning.json``."""
+        return f"{self.method}/{self.number}/{self.seed}"
 
 
 def candidates(tune: Tune, methods: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
@@ -30,39 +51,37 @@ def _product(grid: Mapping[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def tune(
-    experiment: Experiment,
-    score: Callable[[str, Settings, int], float],
-    known: Mapping[str, float],
-    keep: Callable[[Mapping[str, float]], None],
-) -> dict[str, Any]:
-    """Runs all trials that are not ``known`` and chooses, for each method, the settings with the highest mean score.
+def trials(experiment: Experiment) -> list[Trial]:
+    """All trials, none without a ``tune`` table; method by method, and for each setting all seeds."""
+    if experiment.tune is None:
+        return []
+    return [
+        Trial(method, number, settings, seed)
+        for method, combinations in candidates(experiment.tune, list(experiment.methods)).items()
+        for number, settings in enumerate(combinations)
+        for seed in experiment.tune.seeds
+    ]
 
-    Of equal scores the earlier combination is taken.
+
+def choose(experiment: Experiment, scores: Mapping[str, float]) -> dict[str, Any]:
+    """Chooses, for each method, the settings with the highest mean score; of equal ones the earlier combination.
 
     Args:
         experiment: with a ``tune`` table.
-        score: plays a method with settings on a seed and gives its accuracy on the tuning rows.
-        known: scores of an interrupted run.
-        keep: called with all scores after each trial.
+        scores: the accuracy on the tuning rows of each trial, by its name.
 
     Returns:
         The ``tuning`` part of ``results.json``.
     """
     if experiment.tune is None:
         raise ConfigError("an experiment without [tune]", "a [tune] table")
-    scores, trials, chosen = dict(known), [], {}
+    table, chosen = [], {}
     seeds = experiment.tune.seeds
     for method, combinations in candidates(experiment.tune, list(experiment.methods)).items():
         means = []
         for number, settings in enumerate(combinations):
-            for seed in seeds:
-                name = f"{method}/{number}/{seed}"
-                if name not in scores:
-                    scores[name] = score(method, settings, seed)
-                    keep(scores)
-            means.append(sum(scores[f"{method}/{number}/{seed}"] for seed in seeds) / len(seeds))
-            trials.append({"method": method, "settings": settings, "score": means[-1]})
+            means.append(sum(scores[Trial(method, number, settings, seed).name] for seed in seeds) / len(seeds))
+            table.append({"method": method, "settings": settings, "score": means[-1]})
         chosen[method] = combinations[means.index(max(means))]
     grid = {"shared": experiment.tune.grid, "own": experiment.tune.own}
-    return {"metric": "accuracy on the tuning rows", "grid": grid, "seeds": seeds, "trials": trials, "chosen": chosen}
+    return {"metric": "accuracy on the tuning rows", "grid": grid, "seeds": seeds, "trials": table, "chosen": chosen}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,6 +99,12 @@ def detectable(deviation: float, n: int, alpha: float = 1 - LEVEL, power: float 
         raise DataError(f"{n} pairs with standard deviation {deviation}", "at least 2 pairs that vary")
     if not 0 < alpha < power < 1:
         raise DataError(f"level {alpha} and power {power}", "0 < level < power < 1")
+    return _detectable_shift(n, alpha, power) * deviation / math.sqrt(n)
+
+
+@functools.lru_cache(maxsize=64)
+def _detectable_shift(n: int, alpha: float, power: float) -> float:
+    """The noncentrality that is found with the given power; the same for all differences of a comparison."""
     from scipy.optimize import brentq
     from scipy.special import gammaincinv, ndtr, stdtrit
 
@@ -114,7 +121,7 @@ def detectable(deviation: float, n: int, alpha: float = 1 - LEVEL, power: float 
     high = critical
     while shortfall(high) < 0:
         high *= 2
-    return float(brentq(shortfall, 0.0, high, xtol=1e-12)) * deviation / math.sqrt(n)
+    return float(brentq(shortfall, 0.0, high, xtol=1e-12))
 
 
 def _estimate(x: np.ndarray, scale: float, level: float) -> Estimate:

@@ -8,7 +8,7 @@ import pytest
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.core.key import Key
 from qfedfm.engine.experiment import Experiment
-from qfedfm.engine.rounds import next_round
+from qfedfm.engine.waves import begin, next_round
 from tests.engine.test_rounds import bench
 from tests.engine.tiny import SETTINGS
 
@@ -32,7 +32,7 @@ def played(made, seed, name, monkeypatch):
 
     monkeypatch.setattr(SequentialEngine, "train", recorded)
     setting = made.setting(made.experiment.arm(name), seed, 3)
-    state = made.first(setting)
+    (state,) = begin(made.engine, [setting])
     for _ in range(3):
         state = next_round(setting, state)
     monkeypatch.undo()
@@ -86,7 +86,7 @@ def test_trials_see_tuning_rows_and_reduces_see_validation_rows_only(monkeypatch
 
     monkeypatch.setattr(SequentialEngine, "outputs", looking)
     monkeypatch.setattr(SequentialEngine, "gradient", descending)
-    state = made.first(setting)
+    (state,) = begin(made.engine, [setting])
     for _ in range(2):
         state = next_round(setting, state)
     split = made.task.split(Key.of(7).fold("split"))

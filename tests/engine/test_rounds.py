@@ -14,10 +14,10 @@ from qfedfm.core.stack import Bound
 from qfedfm.engine.downlink import broadcast, receive
 from qfedfm.engine.experiment import Experiment
 from qfedfm.engine.machine import client_engine
-from qfedfm.engine.rounds import next_round
-from qfedfm.engine.run import Bench
 from qfedfm.engine.schedule import batches
+from qfedfm.engine.setting import Bench
 from qfedfm.engine.state import load, save
+from qfedfm.engine.waves import begin, next_round
 from qfedfm.server.sgd import Sgd
 from tests.engine.test_run import without_times
 from tests.engine.tiny import SETTINGS
@@ -32,7 +32,7 @@ def bench(**changes) -> Bench:
 def play(rounds=2, **changes):
     made = bench(**changes)
     setting = made.setting(made.experiment.arm(next(iter(made.experiment.methods))), 1, rounds)
-    states = [made.first(setting)]
+    states = begin(made.engine, [setting])
     for _ in range(rounds):
         states.append(next_round(setting, states[-1]))
     return setting, states
@@ -207,8 +207,8 @@ def test_scaffold_keeps_its_books_under_partial_participation_dropouts_and_late_
         counted.append(len(deltas))
         np.testing.assert_allclose(states[round_].model, x, atol=1e-5)
         np.testing.assert_allclose(states[round_].local["control"], c, atol=1e-5)
-        for client, state in states[round_].clients.items():
-            np.testing.assert_allclose(state["method/control"], own[client], atol=1e-5)
+        for version in states[round_].clients.items():
+            np.testing.assert_allclose(setting.states.read(version)["method/control"], own[version[0]], atol=1e-5)
     assert len(set(counted)) > 1
     assert max(counted) < 6
 
@@ -245,11 +245,12 @@ def test_a_round_from_a_checkpoint_is_the_round_without_one(tmp_path, changes):
 def test_optimiser_state_is_kept_only_on_request():
     momentum = {"name": "sgd", "momentum": 0.9}
     fresh = play(2, training={**SETTINGS["training"], "optimizer": momentum})[1]
-    kept = play(2, training={**SETTINGS["training"], "optimizer": momentum, "keep_state": True})[1]
+    setting, kept = play(2, training={**SETTINGS["training"], "optimizer": momentum, "keep_state": True})
     assert np.array_equal(fresh[1].model, kept[1].model)
     assert not np.array_equal(fresh[2].model, kept[2].model)
     assert fresh[2].clients == {}
-    assert "optimizer/momentum" in kept[2].clients[0]
+    assert kept[2].clients == dict.fromkeys(range(6), 2)
+    assert "optimizer/momentum" in setting.states.read((0, 2))
 
 
 def test_a_model_that_diverged_is_evaluated_without_a_warning():

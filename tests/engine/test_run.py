@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from qfedfm.core.errors import CheckpointError, ConfigError
-from qfedfm.engine import rounds, run
+from qfedfm.engine import tracks
+from qfedfm.engine.archive import Archive
 from qfedfm.engine.experiment import Experiment
 from qfedfm.engine.folder import Folder
 from tests.engine.tiny import SETTINGS
@@ -39,7 +40,7 @@ def contents(folder):
     found = {"results": without_times(results), "history": without_times(history)}
     for line in results["runs"]:
         found[line["adapter"]] = (folder / line["adapter"] / "vector.npy").read_bytes()
-        state = Folder(folder, digest).load(line["method"], line["seed"])
+        state = Folder(folder, digest).archive(line["method"], line["seed"]).load()
         found[line["method"], line["seed"]] = (state.model.tobytes(), state.round)
     return found
 
@@ -92,19 +93,26 @@ def test_nothing_is_overwritten(tmp_path):
         experiment.run(tmp_path / "out", resume=True)
 
 
-@pytest.mark.parametrize("after", [1, 3, 6])
+def interrupt(monkeypatch, after):
+    """Ctrl-C instead of the save after this many; gives the list of what was saved before."""
+    saved, save = [], Archive.save
+
+    def interrupted(self, state):
+        if len(saved) == after:
+            raise KeyboardInterrupt
+        saved.append((self.path, state.round))
+        save(self, state)
+
+    monkeypatch.setattr(Archive, "save", interrupted)
+    return saved
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 6, 7, 11])
 def test_interrupted_and_resumed_is_the_same_to_the_last_bit(tmp_path, monkeypatch, after):
+    """Also between the saves of one wave, of which there are six in a round."""
     experiment = Experiment.of(COMPARISON)
     experiment.run(tmp_path / "whole")
-    played = []
-
-    def interrupted(setting, state):
-        if len(played) == after:
-            raise KeyboardInterrupt
-        played.append(state.round)
-        return rounds.next_round(setting, state)
-
-    monkeypatch.setattr(run, "next_round", interrupted)
+    interrupt(monkeypatch, after)
     with pytest.raises(KeyboardInterrupt):
         experiment.run(tmp_path / "parts")
     monkeypatch.undo()
@@ -114,26 +122,51 @@ def test_interrupted_and_resumed_is_the_same_to_the_last_bit(tmp_path, monkeypat
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
+def test_an_interrupted_wave_is_repeated_by_all_of_its_runs(tmp_path, monkeypatch):
+    """Twice in a row, the second time before anything of the repeated wave is kept."""
+    experiment = Experiment.of({**COMPARISON, "rounds": 3})
+    whole = experiment.run(tmp_path / "whole")
+    played, play_wave = [], tracks.play_wave
+
+    def counted(engine, runs):
+        played.append(sorted(state.round for _, state in runs))
+        return play_wave(engine, runs)
+
+    for after in (8, 0, 4):
+        monkeypatch.setattr(tracks, "play_wave", counted)
+        interrupt(monkeypatch, after)
+        with pytest.raises(KeyboardInterrupt):
+            experiment.run(tmp_path / "parts", resume=True)
+        monkeypatch.undo()
+    monkeypatch.setattr(tracks, "play_wave", counted)
+    parts = experiment.run(tmp_path / "parts", resume=True)
+    assert played == [[0] * 6, *[[1] * 6] * 4, [2] * 6]
+    assert contents(parts.folder) == contents(whole.folder)
+
+
+def test_a_run_whose_checkpoint_was_deleted_catches_up(tmp_path):
+    experiment = Experiment.of({**COMPARISON, "rounds": 3})
+    whole = contents(experiment.run(tmp_path / "out").folder)
+    for path in (tmp_path / "out" / "checkpoints" / "born").iterdir():
+        path.unlink()
+    experiment.run(tmp_path / "out", resume=True)
+    assert contents(tmp_path / "out") == whole
+
+
 def test_tuning_is_published_and_resumed(tmp_path, monkeypatch):
     tune = {"grid": {"training.rate": [1e-4, 0.2]}, "seeds": [50], "rounds": 2}
     experiment = Experiment.of({**SETTINGS, "tune": tune})
     whole = experiment.run(tmp_path / "whole").results["tuning"]
     assert [trial["settings"] for trial in whole["trials"]] == [{"training.rate": 1e-4}, {"training.rate": 0.2}]
     assert whole["chosen"] == {"mean": {"training.rate": 0.2}}
-    calls = []
-
-    def interrupted(setting, state):
-        calls.append(setting.arm.training.rate)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return rounds.next_round(setting, state)
-
-    monkeypatch.setattr(run, "next_round", interrupted)
+    interrupt(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         experiment.run(tmp_path / "parts")
     monkeypatch.undo()
+    assert (tmp_path / "parts" / "tuning").is_dir()
     experiment.run(tmp_path / "parts", resume=True)
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    assert not (tmp_path / "parts" / "tuning").exists()
 
 
 def test_budgets_are_equal():

@@ -1,0 +1,169 @@
+"""What stays the same over the rounds of a run: what its seed draws, and how its method trains and aggregates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float32
+
+from qfedfm.adapters.tensors import vector_of
+from qfedfm.clients.attack import Attack
+from qfedfm.clients.jobs import ClientEngine
+from qfedfm.core.cohort import ClientId
+from qfedfm.core.errors import ConfigError, DataError
+from qfedfm.core.key import Key
+from qfedfm.core.stack import Bound, bind
+from qfedfm.engine.arm import Arm
+from qfedfm.engine.clientstates import ClientStates, InMemory
+from qfedfm.engine.evaluate import Tested
+from qfedfm.engine.experiment import Experiment, Hostile
+from qfedfm.incentives.participation import Participation
+from qfedfm.tasks.protocol import Split, Task
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a seed draws, the same for all methods.
+
+    Args:
+        task: model and data.
+        key: the seed's key.
+        split: who holds which rows.
+        clients: all client ids, ascending.
+        hostile: ids of the hostile clients.
+        attack: what they do, or None.
+    """
+
+    task: Task
+    key: Key
+    split: Split
+    clients: tuple[ClientId, ...]
+    hostile: frozenset[ClientId]
+    attack: Attack | None
+
+    @cached_property
+    def tested(self) -> Tested:
+        """The test sets."""
+        return Tested.of(self.split)
+
+    @cached_property
+    def sizes(self) -> frozenset[int]:
+        """The different numbers of training rows that clients have."""
+        return frozenset(len(rows) for rows in self.split.train.values())
+
+    @cached_property
+    def adapter(self) -> Float32[np.ndarray, " d"]:
+        """The untrained model."""
+        return vector_of(self.task.model(self.key.fold("adapter")))
+
+
+def draw(task: Task, seed: int, hostile: Hostile | None) -> Drawn:
+    """All that a seed draws.
+
+    Raises:
+        DataError: a client has nothing to train on, or nobody has anything to be tested on.
+        ConfigError: there are not as many clients, or not those, that are to be hostile.
+    """
+    key = Key.of(seed)
+    split = task.split(key.fold("split"))
+    clients = split.clients
+    for client in clients:
+        if not len(split.train[client]):
+            given = f"client {client} ({split.names[client]}) without training rows"
+            raise DataError(given, "at least one row for every client", "take fewer clients or bring more data")
+    if not any(len(rows) for rows in split.test.values()):
+        raise DataError("a split without test rows", "at least one", "bring more data")
+    ids = _hostile(hostile, clients, key)
+    return Drawn(task, key, split, clients, ids, hostile.build() if hostile is not None and ids else None)
+
+
+def _hostile(hostile: Hostile | None, clients: tuple[ClientId, ...], key: Key) -> frozenset[ClientId]:
+    if hostile is None or hostile.clients in (0, ()):
+        return frozenset()
+    count = hostile.clients if isinstance(hostile.clients, int) else len(hostile.clients)
+    if count >= len(clients):
+        raise ConfigError(f"{count} hostile clients of {len(clients)}", "at least one honest client")
+    if isinstance(hostile.clients, int):
+        drawn = key.fold("hostile").numpy().choice(clients, count, replace=False)
+        return frozenset(int(client) for client in drawn)
+    unknown = set(hostile.clients) - set(clients)
+    if unknown:
+        raise ConfigError(f"hostile client {min(unknown)}", f"ids of clients, {clients}")
+    return frozenset(hostile.clients)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays the same over the rounds of one run (one method, one seed).
+
+    Args:
+        arm: the method: local training, aggregator, server optimiser.
+        bound: the arm's aggregator bound to the layout and the population.
+        drawn: what the seed draws.
+        engine: trains and evaluates.
+        participation: who takes part.
+        rounds: how many there will be, for the learning rate's schedule.
+        epoch: how often the run was resumed.
+        test: whether the test rows are looked at after each round; a trial of the tuning never does.
+        states: where the clients' own states lie.
+    """
+
+    arm: Arm
+    bound: Bound
+    drawn: Drawn
+    engine: ClientEngine
+    participation: Participation
+    rounds: int
+    epoch: int = 0
+    test: bool = True
+    states: ClientStates = field(default_factory=InMemory)
+
+    @property
+    def task(self) -> Task:
+        """Model and data."""
+        return self.drawn.task
+
+    @property
+    def split(self) -> Split:
+        """Who holds which rows."""
+        return self.drawn.split
+
+    @property
+    def key(self) -> Key:
+        """The seed's key."""
+        return self.drawn.key
+
+    @property
+    def hostile(self) -> frozenset[ClientId]:
+        """Ids of the hostile clients."""
+        return self.drawn.hostile
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A task with the engine that trains it: what all methods and seeds of an experiment share."""
+
+    experiment: Experiment
+    task: Task
+    engine: ClientEngine
+    epoch: int = 0
+    _drawn: dict[int, Drawn] = field(default_factory=dict, repr=False, compare=False)
+
+    def drawn(self, seed: int) -> Drawn:
+        """What a seed draws, drawn once."""
+        if seed not in self._drawn:
+            self._drawn[seed] = draw(self.task, seed, self.experiment.hostile)
+        return self._drawn[seed]
+
+    def setting(
+        self, arm: Arm, seed: int, rounds: int, *, test: bool = True, states: ClientStates | None = None
+    ) -> Setting:
+        """One run of a method on a seed."""
+        drawn, participation = self.drawn(seed), self.experiment.participation
+        invited, validation = participation.cohort(len(drawn.clients)), len(drawn.split.validation)
+        bound = bind(arm.aggregator, self.engine.layout, drawn.clients, cohort=invited, validation=validation)
+        arm.local.check(arm.training.optimizer, equal_work=len(drawn.sizes) == 1)
+        kept = InMemory() if states is None else states
+        return Setting(arm, bound, drawn, self.engine, participation, rounds, self.epoch, test, kept)

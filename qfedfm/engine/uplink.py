@@ -1,0 +1,100 @@
+"""The answers of a round, one at a time: encoded, sent as bytes, decoded and handed to the aggregator at once."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from qfedfm.core.cohort import ClientId
+from qfedfm.core.errors import PayloadError
+from qfedfm.core.parts import At
+from qfedfm.core.phases import phase
+from qfedfm.engine.setting import Setting
+from qfedfm.engine.state import RunState
+
+
+class Uplink:
+    """Takes the updates of a round in ascending order of the client ids and keeps none of them.
+
+    Args:
+        setting: of the run.
+        state: before the round; its late answers arrive now, each before the first client with a higher id.
+        late: the clients whose answers miss this round's deadline.
+        most: updates that can arrive.
+    """
+
+    def __init__(self, setting: Setting, state: RunState, late: frozenset[ClientId], most: int) -> None:
+        self._setting, self._round, self._late = setting, state.round + 1, late
+        self._waiting = sorted(state.late.items())
+        self._of_late: list[dict[str, Any]] = []
+        self._refused: list[dict[str, Any]] = []
+        self._unsent: list[dict[str, Any]] = []
+        self.collector = setting.bound.collect(most + len(self._waiting))
+        self.participants: list[ClientId] = []
+        self.late: dict[ClientId, bytes] = {}
+        self.bytes = 0
+        self.client_seconds = self.server_seconds = 0.0
+
+    @property
+    def refused(self) -> list[dict[str, Any]]:
+        """Who was not counted and why: what was not sent, late answers of the last round, answers of this one."""
+        return [*self._unsent, *self._of_late, *self._refused]
+
+    def send(self, client: ClientId, delta: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"] | None:
+        """One client's update; what the server decodes of it, or None where it is not counted in this round."""
+        clock = time.perf_counter()
+        with phase("encode"):
+            payload = self._encode(client, delta)
+        self.client_seconds += time.perf_counter() - clock
+        if payload is None:
+            return None
+        if client in self._late:
+            self.late[client] = payload
+            return None
+        clock = time.perf_counter()
+        self._catch_up(client)
+        decoded = self._receive(client, payload, self._refused)
+        self.server_seconds += time.perf_counter() - clock
+        return decoded
+
+    def close(self) -> None:
+        """After the last update: the late answers that are still waiting."""
+        clock = time.perf_counter()
+        self._catch_up(None)
+        self.server_seconds += time.perf_counter() - clock
+
+    def _catch_up(self, last: ClientId | None) -> None:
+        while self._waiting and (last is None or self._waiting[0][0] <= last):
+            client, payload = self._waiting.pop(0)
+            self._receive(client, payload, self._of_late)
+
+    def _encode(self, client: ClientId, delta: Float32[np.ndarray, " d"]) -> bytes | None:
+        try:
+            return self._setting.bound.encode(delta, self._at(client))
+        except PayloadError as error:
+            self._unsent.append({"client": client, "reason": f"not sent: {error}"})
+            return None
+
+    def _receive(
+        self, client: ClientId, payload: bytes, refused: list[dict[str, Any]]
+    ) -> Float32[np.ndarray, " d"] | None:
+        self.bytes += len(payload)
+        try:
+            with phase("wire"):
+                decoded = self._setting.bound.decode(payload, self._at(client))
+        except PayloadError as error:
+            refused.append({"client": client, "reason": str(error)})
+            return None
+        with phase("reduce"):
+            self.collector.add(client, decoded, float(len(self._setting.split.train[client])))
+        self.participants.append(client)
+        return decoded
+
+    def _at(self, client: ClientId) -> At:
+        setting = self._setting
+        key = setting.key.fold("layers", self._round, client)
+        samples = len(setting.split.train[client])
+        return At(setting.epoch, self._round, client, key, setting.bound.layout, samples)
