@@ -129,6 +129,29 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = 
     Console().print(methods_table())
 
 
+@app.command(short_help="Measure the library against its peers.")
+def bench(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="simulate, comparison, scale, aggregate, fused, …")],
+    quick: Annotated[bool, typer.Option("--quick", help="Two minutes at most: fewer rounds, one repetition.")] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")] = None,
+    repetitions: Annotated[int | None, typer.Option(min=1, help="How often each side is run (default: 3).")] = None,
+) -> None:
+    """Measure the library against its peers, each in fresh processes, in turns."""
+    from rich.console import Console
+
+    from qfedfm.bench.harness import bench as measure
+    from qfedfm.bench.runner import Runner
+    from qfedfm.bench.table import table
+
+    console = Console(stderr=True)
+    with console.status(name) as status:
+        runner = Runner(quick, repetitions or (1 if quick else 3), lambda side: status.update(f"{name}: {side}"))
+        report = measure(name, runner)
+    if json_path is not None:
+        json_path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    Console().print(table(report))
+
+
 @app.command(short_help="Say what is installed, used and missing.")
 def doctor() -> None:
     """Say what is installed, which device and precision are used, and what is missing."""

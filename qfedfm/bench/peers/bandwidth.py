@@ -1,0 +1,37 @@
+"""How fast this machine reads memory: the fastest of three ways to sum the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from qfedfm.bench.child import answer, options, startup_seconds
+from qfedfm.bench.vectors import timed, updates
+
+
+def ways(X: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
+    """Programs that read every number of a matrix once."""
+    tensor, ones = torch.from_numpy(X), np.ones(len(X), np.float32)
+    return {
+        "numpy sum": lambda: np.asarray(X.sum()),
+        "torch sum": lambda: np.asarray(tensor.sum().item()),
+        "ones @ X": lambda: np.asarray(ones @ X),
+    }
+
+
+def main() -> None:
+    """NumPy's sum, torch's sum on all threads, and a product with a vector of ones by the BLAS library."""
+    given = options()
+    startup, cases = startup_seconds(given), []
+    for n in given["rows"]:
+        X = updates(n, given["d"])
+        seconds = {way: timed(work)[0] for way, work in ways(X).items()}
+        best = min(seconds, key=lambda way: seconds[way])
+        cases.append({"n": n, "seconds": seconds[best], "way": best})
+    answer(startup_seconds=startup, cases=cases)
+
+
+if __name__ == "__main__":
+    main()

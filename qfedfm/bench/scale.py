@@ -1,0 +1,68 @@
+"""The cases ``scale``: what a large population and a large cohort cost. The peer is the library itself, smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from qfedfm.bench.cases import Answer, both, case
+from qfedfm.bench.process import Side
+from qfedfm.bench.runner import Runner
+
+SAMPLED = 100
+POPULATIONS = (10, 100, 1_000, 10_000, 100_000)
+COHORTS = (10, 100, 1_000)
+
+
+def settings(clients: int, sampled: int, rounds: int, hidden: int) -> dict[str, Any]:
+    """Clients whose rows are generated from their id and a key; a step is eight rows."""
+    return {
+        "name": "scale",
+        "seeds": [1],
+        "rounds": rounds,
+        "task": {
+            "kind": "python",
+            "factory": "qfedfm.bench.ours.generated:make",
+            "options": {"clients": clients, "hidden": hidden},
+        },
+        "training": {"steps": 4, "batch_size": 8, "rate": 0.05, "optimizer": {"name": "sgd"}},
+        "participation": {"clients_per_round": sampled},
+        "method": {"reduce": "mean"},
+    }
+
+
+def bench(runner: Runner) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """A round of a hundred out of N clients, then a round of K out of K."""
+    rounds = 4 if runner.quick else 11
+    populations = {f"{n:,} clients": settings(n, min(n, SAMPLED), rounds, 256) for n in POPULATIONS}
+    cohorts = {f"cohort of {n:,}": settings(n, n, 3, 4_096) for n in COHORTS}
+    sides = [
+        Side.module(name, "ours.scale", experiment=experiment)
+        for name, experiment in {**populations, **cohorts}.items()
+    ]
+    answers = runner.measure(sides)
+    found = []
+    base = answers[f"{SAMPLED:,} clients"]
+    for n in POPULATIONS:
+        ours, sampled = answers[f"{n:,} clients"], min(n, SAMPLED)
+        name = f"round of {sampled} out of {n:,} clients"
+        seconds = [[_seconds(answer) / size for answer in one] for one, size in ((ours, sampled), (base, SAMPLED))]
+        extra = {"per": "client of the round", **both(ours, base, "startup_seconds", "megabytes")}
+        peer = f"ours at {SAMPLED} out of {SAMPLED} clients"
+        found.append(case(name, "seconds", seconds[0], seconds[1], peer, **extra))
+        found.append(case(f"memory, {n:,} clients", "MB", _megabytes(ours), _megabytes(base), peer))
+    smallest = answers[f"cohort of {COHORTS[0]:,}"]
+    for n in COHORTS:
+        ours = answers[f"cohort of {n:,}"]
+        peer = f"ours at a cohort of {COHORTS[0]}"
+        found.append(case(f"memory of a mean, cohort of {n:,}", "MB", _megabytes(ours), _megabytes(smallest), peer))
+    return found, dict(base[0]["environment"])
+
+
+def _seconds(answer: Answer) -> float:
+    return median(float(value) for value in answer["round_seconds"])
+
+
+def _megabytes(answers: Sequence[Answer]) -> list[float]:
+    return [float(answer["megabytes"]) for answer in answers]
