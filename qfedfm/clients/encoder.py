@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 
+from qfedfm.adapters.dropout import KeyedDropout
 from qfedfm.clients.bins import Bins, pack
 from qfedfm.clients.lean import Encode, Layer, Linear, Norm, Pair, Pass, encode
 from qfedfm.clients.lora import plain_pair
@@ -150,6 +151,8 @@ def layers_of(model: torch.nn.Module, found: Trace) -> tuple[Layer, ...] | None:
     inside = {owner: names for owner, names in found.owners.items() if owner.startswith(found.body + ".")}
     pairs = {owner: plain_pair(modules[owner], names) for owner, names in inside.items()}
     if not found.body or None in pairs.values() or found.early or not _is_encoder(modules[found.body]):
+        return None
+    if any(isinstance(module, KeyedDropout) for module in modules[found.body].modules()):
         return None
     scales = {owner: Pair(*pair, _scale(modules[owner])) for owner, pair in pairs.items() if pair is not None}
     return tuple(_layer(layer, f"{found.body}.{i}", scales) for i, layer in enumerate(modules[found.body]))

@@ -48,30 +48,37 @@ class LowRank(torch.autograd.Function):
 
 
 def plain_pair(module: Any, names: Mapping[str, str]) -> tuple[str, str] | None:
-    """The full names of A and B, if the module is peft's LoRA linear and nothing but base + s B A x; else None."""
+    """The full names of A and B, if the module is a LoRA of peft and nothing but base + s B A drop(x); else None."""
     if "peft" not in sys.modules:
         return None
     from peft.tuners.lora.layer import Linear
+    from transformers.pytorch_utils import Conv1D
 
     if type(module) is not Linear or len(module.active_adapters) != 1 or module.merged or module.disable_adapters:
         return None
     adapter = module.active_adapters[0]
     expected = {f"lora_A.{adapter}.weight", f"lora_B.{adapter}.weight"}
-    if set(names) != expected or adapter in module.lora_variant or type(module.base_layer) is not torch.nn.Linear:
+    if (
+        set(names) != expected
+        or adapter in module.lora_variant
+        or type(module.base_layer) not in (torch.nn.Linear, Conv1D)
+    ):
         return None
     return names[f"lora_A.{adapter}.weight"], names[f"lora_B.{adapter}.weight"]
 
 
 def low_rank_forward(module: Any, a: str, b: str, current: Any) -> Callable[..., Any]:
     """The forward of a LoRA linear that takes its pair per lane from ``current`` where there is one."""
-    plain, base, scale = module.forward, module.base_layer, float(module.scaling[module.active_adapters[0]])
+    adapter = module.active_adapters[0]
+    plain, base, dropout = module.forward, module.base_layer, module.lora_dropout[adapter]
+    scale = float(module.scaling[adapter])
 
     def forward(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         tensors = current.tensors
         if tensors is None:
             return plain(x, *args, **kwargs)
         lanes, y = len(tensors[a]), base(x)
-        flat, under = x.reshape(lanes, -1, x.shape[-1]), y.reshape(lanes, -1, y.shape[-1])
+        flat, under = dropout(x).reshape(lanes, -1, x.shape[-1]), y.reshape(lanes, -1, y.shape[-1])
         z = LowRank.apply(flat, under, tensors[a], tensors[b], scale)  # type: ignore[no-untyped-call]
         return z.view(y.shape)
 

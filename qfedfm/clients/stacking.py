@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.func import functional_call, vmap
 
 from qfedfm.clients.lora import low_rank_forward, plain_pair
-from qfedfm.clients.trace import Trace, UnfusableError
+from qfedfm.clients.mapped import mapped_forward
+from qfedfm.clients.prompts import stack_prompts
+from qfedfm.clients.trace import Trace
 
 
 class LaneParameters:
@@ -49,8 +50,11 @@ def stack_modules(model: torch.nn.Module, found: Trace) -> LaneParameters:
             forward = low_rank_forward(module, *pair, current)
         elif type(module) is torch.nn.Linear and "weight" in names:
             forward = _linear(module, names, current)
+        elif owner in found.prompts:
+            module.forward = stack_prompts(modules[found.prompts[owner]], module, names, current)
+            continue
         else:
-            forward = _mapped(module, names, current)
+            forward = mapped_forward(module, names, current)
         kinds = {parameter.dtype for parameter in module.parameters()}
         if len(kinds) == 1:
             inside = bool(found.body) and owner.startswith(found.body + ".")
@@ -91,37 +95,5 @@ def _linear(module: torch.nn.Module, names: Mapping[str, str], current: LanePara
             if frozen is not None:
                 y = y + frozen
         return y.view(*x.shape[:-1], w.shape[1])
-
-    return forward
-
-
-def _mapped(module: torch.nn.Module, names: Mapping[str, str], current: LaneParameters) -> Forward:
-    """Any other module: ``vmap`` over lanes of the module as a function of its parameters."""
-    plain = module.forward
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        tensors, rows = current.tensors, current.rows
-        if tensors is None:
-            return plain(*args, **kwargs)
-        gathered = {local: tensors[full] for local, full in names.items()}
-        lanes = len(next(iter(gathered.values())))
-        values = [*args, *kwargs.values()]
-        along = [
-            0 if isinstance(value, torch.Tensor) and value.dim() and len(value) == rows else None for value in values
-        ]
-        values = [
-            value if axis is None else value.reshape(lanes, -1, *value.shape[1:])
-            for value, axis in zip(values, along, strict=True)
-        ]
-
-        def one(parameters: dict[str, torch.Tensor], *lane: Any) -> Any:
-            positional, named = lane[: len(args)], dict(zip(kwargs, lane[len(args) :], strict=True))
-            return functional_call(module, parameters, positional, named)
-
-        with current.use(None):
-            output = vmap(one, in_dims=(0, *along))(gathered, *values)
-        if not isinstance(output, torch.Tensor):
-            raise UnfusableError(f"{type(module).__name__} returns {type(output).__name__} instead of one tensor")
-        return output.reshape(rows, *output.shape[2:])
 
     return forward

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -42,12 +43,14 @@ class Trace:
         body: name of the list of transformer layers, "" if there is none.
         prefix: what lies below the lowest owner, None if nothing does.
         early: whether an owner is called before the first of the transformer layers.
+        prompts: for each owner that makes prompts for a whole model, the name of that model.
     """
 
     owners: Mapping[str, Mapping[str, str]]
     body: str
     prefix: Prefix | None
     early: bool = False
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Recorder:
@@ -82,14 +85,17 @@ def trace(task: Task, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]
         )
         handles.append(module.register_forward_hook(lambda _, _args, output, name=name: recorder.leave(name, output)))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # Adapters that read the frozen weight instead of calling its module say that they pass over the hooks.
+            warnings.filterwarnings("ignore", "One of the base layers adapted", UserWarning)
             task.forward(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
-    owners = _owners(model, {name for _, name in recorder.events})
+    prompts = _prompt_encoders(model)
+    owners = _owners(model, {name for _, name in recorder.events}, prompts)
     body = _body(model, recorder)
-    return Trace(owners, body, _prefix(body, owners, recorder), _early(body, owners, recorder))
+    return Trace(owners, body, _prefix(body, owners, recorder), _early(body, owners, recorder), prompts)
 
 
 def _early(body: str, owners: Mapping[str, Any], recorder: _Recorder) -> bool:
@@ -98,28 +104,69 @@ def _early(body: str, owners: Mapping[str, Any], recorder: _Recorder) -> bool:
     return any(name in owners for name in entered[:until])
 
 
-def _owners(model: torch.nn.Module, called: set[str]) -> Mapping[str, Mapping[str, str]]:
+def _owners(model: torch.nn.Module, called: set[str], prompts: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
     found: dict[str, dict[str, str]] = {}
+    first: dict[int, str] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        owner = name.rpartition(".")[0]
-        while owner and owner not in called:
-            owner = owner.rpartition(".")[0]
-        if not owner:
-            raise UnfusableError(f"{name} is used by the model as a whole")
-        found.setdefault(owner, {})[name[len(owner) + 1 :]] = name
-    # An owner inside another is one with it: their parameters are gathered together. So are those of an adapter layer
-    # with several, because it may read them in other ways than by calling their owners.
+        if parameter.requires_grad:
+            first[id(parameter)] = name
+    users: dict[str, list[tuple[str, str]]] = {name: [] for name in first.values()}
+    # A parameter that several modules share has several names and is gathered for each of them.
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owner = _caller(name, called)
+        if id(parameter) in first and owner:
+            users[first[id(parameter)]].append((owner, name))
+    for full, places in users.items():
+        owners = {owner for owner, _ in places}
+        if not owners:
+            raise UnfusableError(f"{full} is used by the model as a whole")
+        for owner, name in places:
+            # where a container of modules holds it as well, only the modules read it
+            if not any(other.startswith(owner + ".") for other in owners):
+                found.setdefault(owner, {})[name[len(owner) + 1 :]] = full
+    return _merged(found, _adapter_layers(model) & called, set(prompts))
+
+
+def _caller(name: str, called: set[str]) -> str:
+    """The innermost called module that holds a parameter, "" if only the model does."""
+    owner = name.rpartition(".")[0]
+    while owner and owner not in called:
+        owner = owner.rpartition(".")[0]
+    return owner
+
+
+def _merged(
+    found: Mapping[str, Mapping[str, str]], layers: set[str], prompts: set[str]
+) -> Mapping[str, Mapping[str, str]]:
+    """An owner inside another is one with it: their parameters are gathered together.
+
+    So are those of an adapter layer with several, because it may read them in other ways than by calling their owners,
+    and those of a prompt encoder.
+    """
     merged: dict[str, dict[str, str]] = {}
-    for layer in _adapter_layers(model) & called:
-        if sum(owner.startswith(layer + ".") for owner in found) > 1:
+    for layer in layers | prompts:
+        inside = sum(owner.startswith(layer + ".") for owner in found)
+        if inside > 1 or (inside and layer in prompts):
             merged[layer] = {}
     for owner in sorted(found, key=len):
         above = next((other for other in merged if owner.startswith(other + ".")), owner)
-        for full in found[owner].values():
-            merged.setdefault(above, {})[full[len(above) + 1 :]] = full
+        for local, full in found[owner].items():
+            merged.setdefault(above, {})[f"{owner}.{local}"[len(above) + 1 :]] = full
     return merged
+
+
+def _prompt_encoders(model: torch.nn.Module) -> Mapping[str, str]:
+    """The trainable prompt encoders of peft, each with the name of its model."""
+    if "peft" not in sys.modules:
+        return {}
+    from peft import PeftModel
+
+    found = {}
+    for name, module in model.named_modules():
+        if isinstance(module, PeftModel) and module.active_peft_config.is_prompt_learning:
+            prefix = f"{name}." if name else ""
+            found[f"{prefix}prompt_encoder.{module.active_adapter}"] = name
+    return found
 
 
 def _adapter_layers(model: torch.nn.Module) -> set[str]:

@@ -10,29 +10,69 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from peft import IA3Config, LNTuningConfig, LoraConfig, PeftConfig, get_peft_model
-from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    ViTConfig,
+    ViTForImageClassification,
+)
 
+from qfedfm.adapters.peft import Adapter, attach
 from qfedfm.core.key import Key
 from qfedfm.tasks.protocol import Batch, Split
 
 CLASSES, VOCABULARY, PAD, HIDDEN = 3, 50, 0, 32
 
 
-def bert() -> torch.nn.Module:
+def bert(layers: int = 3) -> torch.nn.Module:
     return BertForSequenceClassification(
         BertConfig(
-            vocab_size=VOCABULARY, hidden_size=HIDDEN, num_hidden_layers=3, num_attention_heads=4,
+            vocab_size=VOCABULARY, hidden_size=HIDDEN, num_hidden_layers=layers, num_attention_heads=4,
             intermediate_size=48, max_position_embeddings=32, num_labels=CLASSES, initializer_range=0.2,
         )
     )  # fmt: skip
 
 
-def llama() -> torch.nn.Module:
+def llama(layers: int = 3) -> torch.nn.Module:
     return LlamaForSequenceClassification(
         LlamaConfig(
-            vocab_size=VOCABULARY, hidden_size=HIDDEN, num_hidden_layers=3, num_attention_heads=4,
+            vocab_size=VOCABULARY, hidden_size=HIDDEN, num_hidden_layers=layers, num_attention_heads=4,
             num_key_value_heads=2, intermediate_size=48, max_position_embeddings=32, num_labels=CLASSES,
             pad_token_id=PAD, initializer_range=0.2,
+        )
+    )  # fmt: skip
+
+
+def roberta(layers: int = 3) -> torch.nn.Module:
+    return RobertaForSequenceClassification(
+        RobertaConfig(
+            vocab_size=VOCABULARY, hidden_size=HIDDEN, num_hidden_layers=layers, num_attention_heads=4,
+            intermediate_size=48, max_position_embeddings=40, num_labels=CLASSES, pad_token_id=PAD, bos_token_id=1,
+            eos_token_id=2, initializer_range=0.2,
+        )
+    )  # fmt: skip
+
+
+def gpt2(layers: int = 3) -> torch.nn.Module:
+    return GPT2ForSequenceClassification(
+        GPT2Config(
+            vocab_size=VOCABULARY, n_embd=HIDDEN, n_layer=layers, n_head=4, n_inner=48, n_positions=40,
+            num_labels=CLASSES, pad_token_id=PAD, bos_token_id=1, eos_token_id=2, initializer_range=0.2,
+        )
+    )  # fmt: skip
+
+
+def vit(layers: int = 3) -> torch.nn.Module:
+    return ViTForImageClassification(
+        ViTConfig(
+            hidden_size=HIDDEN, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=48, image_size=8,
+            patch_size=4, num_labels=CLASSES, initializer_range=0.2,
         )
     )  # fmt: skip
 
@@ -60,7 +100,7 @@ class TinyTask:
     """Random token rows of different lengths."""
 
     base: Callable[[], torch.nn.Module]
-    adapter: PeftConfig | None
+    adapter: PeftConfig | Adapter | None
     trained: str = ""
     rows: int = 60
     left: bool = False
@@ -72,7 +112,9 @@ class TinyTask:
         with torch.random.fork_rng():
             torch.manual_seed(1)
             model = self.base()
-            if self.adapter is None:
+            if isinstance(self.adapter, Adapter):
+                model = attach(model, self.adapter, key)
+            elif self.adapter is None:
                 for name, parameter in model.named_parameters():
                     parameter.requires_grad_(name.startswith(self.trained))
             else:
@@ -87,7 +129,7 @@ class TinyTask:
         return model.eval()
 
     def _tokens(self) -> list[np.ndarray]:
-        if not self.data:
+        if "tokens" not in self.data:
             rng = np.random.default_rng(0)
             self.data["tokens"] = [rng.integers(1, VOCABULARY, rng.integers(3, 17)) for _ in range(self.rows)]
         return self.data["tokens"]
@@ -119,6 +161,19 @@ class TinyTask:
 
     def metrics(self, outputs: np.ndarray, rows: np.ndarray) -> Mapping[str, float]:
         return {"accuracy": float((outputs.argmax(1) == self.labels()[rows]).mean())}
+
+
+class TinyImages(TinyTask):
+    """Random images of four patches: rows of one length, and no mask."""
+
+    def lengths(self) -> np.ndarray:
+        return np.full(self.rows, 5, np.int64)
+
+    def collate(self, rows: np.ndarray) -> Batch:
+        if "images" not in self.data:
+            self.data["images"] = list(np.random.default_rng(1).normal(size=(self.rows, 3, 8, 8)).astype(np.float32))
+        images = np.stack([self.data["images"][int(row)] for row in rows])
+        return Batch({"pixel_values": torch.from_numpy(images)}, torch.from_numpy(self.labels()[rows]))
 
 
 def bert_lora(**options: object) -> TinyTask:

@@ -1,0 +1,84 @@
+"""Which adapters of peft are offered, and why the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qfedfm.core.errors import ConfigError, nearest
+
+OFFERED = (
+    "adamss", "beft", "boft", "c3a", "deft", "delora", "fourierft", "glora", "gralora", "hira", "hra", "ia3",
+    "ln_tuning", "loha", "lokr", "lora", "miss", "oft", "p_tuning", "peanut", "prefix_tuning", "prompt_tuning", "psoft",
+    "randlora", "road", "shira", "supertuning", "tinylora", "unilora", "vblora", "vera", "waveft",
+)  # fmt: skip
+"""Kinds of peft (``peft_type`` in lower case) that are trained for many clients in one pass, in every model family for
+which peft itself has them."""
+
+PROMPTS = ("p_tuning", "prefix_tuning", "prompt_tuning")
+"""Kinds that put virtual tokens in front of a text and change no module."""
+
+REFUSED: Mapping[str, str] = {
+    "adalora": "its ranks are reallocated by a callback of a training loop that a client does not have",
+    "adaption_prompt": "it is made for generating text with Llama and trains no head",
+    "cartridge": "it is distilled from the key-value cache of a long text",
+    "cpt": "it is made for causal language modelling",
+    "frod": "its sparse factors are decomposed from all layers jointly and have no batched product",
+    "lily": "its router averages over the tokens of a batch, other rows and padding included",
+    "multitask_prompt_tuning": "it wants a task number with every row",
+    "osf": "it projects gradients in hooks that see one model at a time",
+    "poly": "it wants a task number with every row",
+    "pvera": "it draws noise from the global generator in training",
+    "shadow": "it trains a second model beside the first",
+    "trainable_tokens": "it trains no head",
+    "xlora": "it mixes adapters that have been trained before",
+}
+"""Kinds of peft that are not offered, each with its reason."""
+
+_REMEDY = {"adalora": 'use "lora"', "trainable_tokens": 'use "lora" with options.trainable_token_indices'}
+
+_REFUSED_OPTIONS: Mapping[tuple[str, str], str] = {
+    ("adamss", "use_asa"): "subspaces are masked by a callback of a training loop that a client does not have",
+    ("boft", "boft_dropout"): "it drops whole blocks of weights for a batch, so that rows could not be regrouped",
+    ("loha", "module_dropout"): "it drops the whole layer for a batch, so that rows could not be regrouped",
+    ("loha", "rank_dropout"): "it drops whole lines of weights for a batch, so that rows could not be regrouped",
+    ("lokr", "module_dropout"): "it drops the whole layer for a batch, so that rows could not be regrouped",
+    ("lokr", "rank_dropout"): "it drops whole lines of weights for a batch, so that rows could not be regrouped",
+    ("oft", "coft"): "it projects the weights in place during the forward pass",
+    ("oft", "module_dropout"): "it drops whole blocks of weights for a batch, so that rows could not be regrouped",
+    ("p_tuning", "encoder_dropout"): "it lies inside an LSTM kernel that takes no masks",
+}
+
+
+def check_kind(kind: str, known: Mapping[str, Any]) -> None:
+    """Refuses a kind that is not offered.
+
+    Args:
+        kind: the user's choice.
+        known: the kinds that the installed peft has.
+
+    Raises:
+        ConfigError: an unknown kind, one that peft has and this library does not offer (the reason is said), or one
+            that the installed peft is too old for.
+    """
+    if kind in REFUSED:
+        remedy = _REMEDY.get(kind, f"choose one of {', '.join(OFFERED)}")
+        raise ConfigError(f"adapter {kind!r}, which is not offered: {REFUSED[kind]}", "", remedy)
+    if kind in OFFERED and kind not in known:
+        raise ConfigError(f"adapter {kind!r}, which the installed peft does not have", "", "install a newer peft")
+    if kind not in OFFERED:
+        remedy = nearest(kind, OFFERED)
+        raise ConfigError(f"unknown adapter {kind!r}", f"one of {', '.join(OFFERED)}", remedy)
+
+
+def check_options(kind: str, options: Mapping[str, Any]) -> None:
+    """Refuses options under which a kind cannot be trained for many clients in one pass.
+
+    Raises:
+        ConfigError: such an option is set; the reason is said.
+    """
+    for option, value in options.items():
+        reason = _REFUSED_OPTIONS.get((kind, option))
+        if reason is not None and value:
+            given = f"option {option!r} = {value!r} of adapter {kind!r}, which is not offered: {reason}"
+            raise ConfigError(given, "", "leave it out")
