@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 
 from qfedfm.adapters.dropout import KeyedDropout
-from qfedfm.clients.bins import Bins, pack
+from qfedfm.clients.bins import LENGTH, Bins, pack
 from qfedfm.clients.lean import Encode, Layer, Linear, Norm, Pair, Pass, encode
 from qfedfm.clients.lora import plain_pair
 from qfedfm.clients.prefix import ReachedError
@@ -91,6 +91,14 @@ class Encoder:
             return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=self._run(hidden_states, self._seats))
 
         module.forward = forward
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes that a pass keeps for each slot of its bins."""
+        layer = self._layers[-1]
+        wide, hidden = layer.wide.weight.shape
+        numbers = 14 * hidden + 2 * wide + 2 * layer.heads * LENGTH
+        return numbers * layer.wide.weight.element_size() * max(1, len(self._layers) - self._prefix)
 
     @contextmanager
     def seated(self, seats: Seats | None) -> Iterator[None]:

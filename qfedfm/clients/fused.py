@@ -5,46 +5,30 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Float, Float32
 
 from qfedfm.adapters.tensors import layout_of, vector_of
 from qfedfm.clients.jobs import Job, LocalOptimizer, Query, Trained
+from qfedfm.clients.memory import budget, fitted
 from qfedfm.clients.network import Network
 from qfedfm.clients.optimiser import Lanes, check_job, check_vector, step_
-from qfedfm.clients.passes import packed_passes, padded_passes
+from qfedfm.clients.passes import PassRows, packed_passes, padded_passes, passes_over
 from qfedfm.clients.plan import choose, repeat, settled
 from qfedfm.clients.relabelling import trained_labels
 from qfedfm.clients.selfcheck import TOLERANCE, distance, probe_rows
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.clients.trace import UnfusableError
+from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.phases import phase
 from qfedfm.tasks.protocol import Task
 
 _log = logging.getLogger("qfedfm")
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of one pass: lanes ``first`` up to ``stop``, and where each row stands in its lane's own list."""
-
-    first: int
-    stop: int
-    rows: Int64[np.ndarray, "m b"]
-    valid: Bool[np.ndarray, "m b"]
-    positions: Int64[np.ndarray, "m b"]
-
-    def lanes(self) -> Iterator[_Rows]:
-        """Each lane that has rows as a pass of its own."""
-        for i, lane in enumerate(range(self.first, self.stop)):
-            mine = self.valid[i]
-            if mine.any():
-                yield _Rows(lane, lane + 1, *(part[None, i, mine] for part in (self.rows, self.valid, self.positions)))
 
 
 class FusedEngine:
@@ -66,7 +50,8 @@ class FusedEngine:
         device: where to run; None takes CUDA when there is one.
         precision: of the frozen base; ``auto`` measures.
         plan: of an earlier engine, repeated without measuring; it overrides device, precision and micro-batches.
-        cache_bytes: the most that kept hidden states may take; 0 keeps none.
+        memory: bytes that the engine may use, see `memory`; None for 4 GB, or three quarters of a GPU.
+        cache_bytes: the most that kept hidden states may take; None as the memory allows, 0 keeps none.
         cache_rows: the rows worth keeping, by default all; naming those that a run uses saves computing the others.
         micro_batch_tokens: tokens in one forward and backward pass; None chooses by device.
         encoder: ``auto`` replaces the layers of a BERT or RoBERTa on a CPU, ``modules`` leaves them.
@@ -83,7 +68,8 @@ class FusedEngine:
         device: str | None = None,
         precision: str = "auto",
         plan: Mapping[str, str] | None = None,
-        cache_bytes: int = 2**31,
+        memory: int | None = None,
+        cache_bytes: int | None = None,
         cache_rows: np.ndarray | None = None,
         micro_batch_tokens: int | None = None,
         encoder: str = "auto",
@@ -101,8 +87,10 @@ class FusedEngine:
         if self._plan.engine == "fused":
             rows = np.arange(len(self._lengths)) if cache_rows is None else np.unique(cache_rows)
             try:
-                self._prepare(cache_bytes, rows)
+                self._prepare(rows, memory, cache_bytes, repeated=plan is not None)
                 self._check(key)
+            except torch.OutOfMemoryError:
+                raise ConfigError("a model that does not fit into memory", "", "take a smaller one") from None
             except (UnfusableError, RuntimeError, ValueError, TypeError, NotImplementedError, KeyError) as error:
                 _log.warning("training one client after the other: %s", " ".join(str(error).split())[:200])
                 self._plan = replace(self._plan, engine="sequential", precision="float32", prefix="computed")
@@ -110,14 +98,20 @@ class FusedEngine:
             self._sequential = SequentialEngine(task, key, self._plan.device)
             self.model = self._sequential.model
 
-    def _prepare(self, cache_bytes: int, cache_rows: np.ndarray) -> None:
+    def _prepare(self, rows: np.ndarray, memory: int | None, cache_bytes: int | None, *, repeated: bool) -> None:
         self._probing = probe_rows(self._lengths)
         self._network = Network(self.task, self.model, self._plan, self._probing)
         self._plan = settled(self._plan, lean=self._network.lean)
-        tokens = 2 * self._plan.micro_batch_tokens
-        if not self._network.keep_prefix(self._lengths, cache_rows, cache_bytes, tokens):
+        if not repeated:
+            needs = self._network.needs(
+                self._lengths, rows, self.layout.size, lambda one: self.gradient(self.first, one)
+            )
+            self._plan = fitted(self._plan, needs, budget(memory, self._device))
+        cap = self._plan.cache_bytes if cache_bytes is None else min(cache_bytes, self._plan.cache_bytes)
+        self._plan = replace(self._plan, cache_bytes=cap, prefix="computed")
+        if not self._network.keep_prefix(self._lengths, rows, cap, 2 * self._plan.micro_batch_tokens):
             return
-        if self._same_outputs(cache_rows[probe_rows(self._lengths[cache_rows])]):
+        if self._same_outputs(rows[probe_rows(self._lengths[rows])]):
             self._plan = replace(self._plan, prefix="kept")
         else:
             self._network.forget_prefix()
@@ -213,7 +207,7 @@ class FusedEngine:
         return np.asarray(total.cpu().numpy())
 
     def _backward(
-        self, jobs: Sequence[Job], share: np.ndarray, now: _Rows, lanes: Lanes
+        self, jobs: Sequence[Job], share: np.ndarray, now: PassRows, lanes: Lanes
     ) -> tuple[Float32[torch.Tensor, "m d"], Float32[torch.Tensor, " m"]]:
         """The gradients of one pass and its part of each client's mean loss."""
         mine = jobs[now.first : now.stop]
@@ -240,22 +234,10 @@ class FusedEngine:
             for entry in self.layout
         }
 
-    def _passes(self, lanes: Sequence[np.ndarray]) -> Iterator[_Rows]:
-        """The rows of some lanes in passes; they do not depend on the order of a lane's rows."""
+    def _passes(self, lanes: Sequence[np.ndarray]) -> Iterator[PassRows]:
         cut = packed_passes if self._network.lean else padded_passes
-        orders = [np.argsort(rows, kind="stable") for rows in lanes]
-        covered = [self._network.covers(rows[order]) for rows, order in zip(lanes, orders, strict=True)]
-        for kept in (True, False):
-            picks = [order[mine == kept] for order, mine in zip(orders, covered, strict=True)]
-            lengths = [self._lengths[rows[pick]] for rows, pick in zip(lanes, picks, strict=True)]
-            for now in cut(lengths, self._plan.micro_batch_tokens):
-                valid, positions, rows = now.valid, now.positions.copy(), np.zeros(now.positions.shape, np.int64)
-                for i, lane in enumerate(range(now.first, now.stop)):
-                    positions[i, valid[i]] = picks[lane][now.positions[i, valid[i]]]
-                    rows[i, valid[i]] = lanes[lane][positions[i, valid[i]]]
-                real = rows[valid]
-                rows[~valid] = real[np.argmin(self._lengths[real])]
-                yield _Rows(now.first, now.stop, rows, valid, positions)
+        tokens = self._plan.micro_batch_tokens
+        return passes_over(lanes, self._lengths, self._network.covers, lambda lengths: cut(lengths, tokens))
 
     # ---- evaluation
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32, Int64
 from qfedfm.adapters.tensors import gradient_of, load_vector
 from qfedfm.clients import precision as precisions
 from qfedfm.clients.encoder import Encoder, Seats, layers_of
+from qfedfm.clients.memory import VECTORS, Needs, SavedBytes
 from qfedfm.clients.plan import Plan
 from qfedfm.clients.prefix import Bypass, PrefixCache, laid
 from qfedfm.clients.stacking import stack_modules
@@ -110,18 +111,45 @@ class Network:
             tokens: of a chunk of rows that is computed at once.
         """
         prefix = self.found.prefix
-        mask = self._task.collate(rows[:1]).inputs.get("attention_mask") if len(rows) else None
-        # Without a mask nothing says where in a padded batch a row's hidden states lie.
-        located = len(np.unique(lengths)) == 1 if mask is None else mask.dim() == 2
-        if prefix is None or not cap or not len(rows) or not located:
+        if prefix is None or not cap or not self._located(lengths, rows):
             return False
         self._bypass = self._bypass or Bypass(self._model, prefix)
-        size = next(parameter.element_size() for name, parameter in self._model.named_parameters()
-                    if name.startswith(prefix.layers[-1]))  # fmt: skip
         self._cache = PrefixCache(
-            self._below, lengths=lengths, rows=rows, token_bytes=prefix.hidden * size, cap=cap, tokens=tokens
+            self._below, lengths=lengths, rows=rows, token_bytes=self._state_bytes(), cap=cap, tokens=tokens
         )
         return True
+
+    def _located(self, lengths: np.ndarray, rows: np.ndarray) -> bool:
+        """Whether it is known where a row lies in a padded batch: by a mask, or because all are equally long."""
+        mask = self._task.collate(rows[:1]).inputs.get("attention_mask") if len(rows) else None
+        return len(rows) > 0 and (len(np.unique(lengths)) == 1 if mask is None else mask.dim() == 2)
+
+    def _state_bytes(self) -> int:
+        """Bytes of the hidden states of one token above the prefix."""
+        body, prefix = self.found.body, self.found.prefix
+        frozen = (p for name, p in self._model.named_parameters() if name.startswith(body) and not p.requires_grad)
+        return 0 if prefix is None else prefix.hidden * next(frozen).element_size()
+
+    def needs(self, lengths: np.ndarray, rows: np.ndarray, size: int, step: Callable[[np.ndarray], object]) -> Needs:
+        """What the engine needs in bytes.
+
+        Args:
+            lengths: of every row of the task.
+            rows: those whose hidden states are worth keeping.
+            size: trainable parameters.
+            step: takes the gradient of one client on some rows.
+        """
+        tensors = [*self._model.parameters(), *self._model.buffers()]
+        if self._encoder is not None:
+            token = self._encoder.token_bytes
+        else:
+            row = rows[:1] if len(rows) else np.zeros(1, np.int64)
+            with SavedBytes(tensors) as saved:
+                step(row)
+            token = saved.total // int(lengths[row[0]]) + 1
+        base = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        cache = self._state_bytes() * int(lengths[rows].sum())
+        return Needs(base, token, VECTORS * 4 * size, cache, int(lengths.max()))
 
     def forget_prefix(self) -> None:
         """Computes hidden states anew from now on."""

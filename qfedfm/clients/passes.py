@@ -6,7 +6,7 @@ number of rows. So the parameters of a pass are a slice of the matrix of all lan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,3 +99,59 @@ def _whole(first: int, lengths: Sequence[Lengths], tokens: int) -> Iterator[Pass
     ranks = np.arange(max(len(mine) for mine in lengths))
     if len(ranks):
         yield Pass(first, first + len(lengths), np.stack([np.where(ranks < len(mine), ranks, -1) for mine in lengths]))
+
+
+@dataclass(frozen=True)
+class PassRows:
+    """A pass with its rows.
+
+    Args:
+        first: the first lane.
+        stop: one past the last.
+        rows: row numbers; where ``valid`` is false any row of the pass, to fill the rectangle.
+        valid: which of them are wanted.
+        positions: where each wanted row stands in its lane's list.
+    """
+
+    first: int
+    stop: int
+    rows: Int64[np.ndarray, "m b"]
+    valid: Bool[np.ndarray, "m b"]
+    positions: Int64[np.ndarray, "m b"]
+
+    def lanes(self) -> Iterator[PassRows]:
+        """Each lane that has rows as a pass of its own."""
+        for i, lane in enumerate(range(self.first, self.stop)):
+            mine = self.valid[i]
+            if mine.any():
+                yield PassRows(
+                    lane, lane + 1, *(part[None, i, mine] for part in (self.rows, self.valid, self.positions))
+                )
+
+
+def passes_over(
+    lanes: Sequence[np.ndarray],
+    lengths: Lengths,
+    covers: Callable[[np.ndarray], np.ndarray],
+    cut: Callable[[Sequence[np.ndarray]], Iterator[Pass]],
+) -> Iterator[PassRows]:
+    """The rows of some lanes in passes, which do not depend on the order of a lane's rows.
+
+    Args:
+        lanes: row numbers of each lane.
+        lengths: of every row of the task.
+        covers: which rows' hidden states are kept; those do not share a pass with others.
+        cut: makes passes of lengths.
+    """
+    orders = [np.argsort(rows, kind="stable") for rows in lanes]
+    covered = [covers(rows[order]) for rows, order in zip(lanes, orders, strict=True)]
+    for kept in (True, False):
+        picks = [order[mine == kept] for order, mine in zip(orders, covered, strict=True)]
+        for now in cut([lengths[rows[pick]] for rows, pick in zip(lanes, picks, strict=True)]):
+            valid, positions, rows = now.valid, now.positions.copy(), np.zeros(now.positions.shape, np.int64)
+            for i, lane in enumerate(range(now.first, now.stop)):
+                positions[i, valid[i]] = picks[lane][now.positions[i, valid[i]]]
+                rows[i, valid[i]] = lanes[lane][positions[i, valid[i]]]
+            real = rows[valid]
+            rows[~valid] = real[np.argmin(lengths[real])]
+            yield PassRows(now.first, now.stop, rows, valid, positions)

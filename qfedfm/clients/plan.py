@@ -23,6 +23,7 @@ class Plan:
         encoder: ``lean`` where the layers of the model were replaced by the written-out ones, else ``modules``.
         micro_batch_tokens: tokens in one pass.
         lanes: clients that are trained at once.
+        cache_bytes: the most that kept hidden states may take.
         prefix: ``kept`` where hidden states below the lowest trainable module are kept, else ``computed``.
     """
 
@@ -33,6 +34,7 @@ class Plan:
     encoder: str
     micro_batch_tokens: int
     lanes: int
+    cache_bytes: int
     prefix: str = "computed"
 
     def mapping(self) -> Mapping[str, str]:
@@ -54,7 +56,7 @@ def choose(model: torch.nn.Module, device: str | None, precision: str, tokens: i
         precision = probe(model, where, tokens or 1024)
     # The backward pass of fused attention in bfloat16 on a CPU takes longer than all the rest.
     attention = "eager" if precision == "bfloat16" and cpu else "default"
-    return Plan("fused", str(where), precision, attention, "lean" if cpu else "modules", tokens or 0, 2**16)
+    return Plan("fused", str(where), precision, attention, "lean" if cpu else "modules", tokens or 0, 0, 0)
 
 
 def settled(plan: Plan, *, lean: bool) -> Plan:
@@ -71,7 +73,7 @@ def repeat(plan: Mapping[str, str]) -> Plan:
         ConfigError: it is not such a plan, or its device is not here.
     """
     try:
-        numbers = {name: int(plan[name]) for name in ("micro_batch_tokens", "lanes")}
+        numbers = {name: int(plan[name]) for name in ("micro_batch_tokens", "lanes", "cache_bytes")}
         made = Plan(**{**plan, **numbers})  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError):
         expected = "one that a fused engine of this version made"
