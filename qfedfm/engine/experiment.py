@@ -19,6 +19,7 @@ from qfedfm.core.progress import Watch, silent
 from qfedfm.core.registry import build
 from qfedfm.core.validation import explain
 from qfedfm.engine.arm import Arm, Method, PartConfig, Training, build_arm
+from qfedfm.engine.compute import Engine
 from qfedfm.engine.custom import CustomTask
 from qfedfm.incentives.participation import Participation
 from qfedfm.tasks.text import TextClassification
@@ -72,20 +73,6 @@ class Hostile(_Model):
         """
         attack: Attack = build(Attack.kind, self.attack)
         return attack
-
-
-class Engine(_Model):
-    """How clients are trained on this machine.
-
-    Args:
-        mode: all clients of a round in one pass, or one after the other (the reference).
-        device: ``cpu``, ``cuda`` …; ``auto`` takes CUDA where there is one.
-        precision: of the frozen base; ``auto`` measures whether bfloat16 pays.
-    """
-
-    mode: Literal["fused", "sequential"] = "fused"
-    device: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
 class Tune(_Model):

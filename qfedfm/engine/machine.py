@@ -8,7 +8,7 @@ from qfedfm.clients.jobs import ClientEngine
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
-from qfedfm.engine.experiment import Engine
+from qfedfm.engine.compute import Engine
 from qfedfm.tasks.protocol import Task
 
 

@@ -35,9 +35,9 @@ class Attendance:
 class Participation(BaseModel):
     """How many clients a round invites, and how reliable they are.
 
-    A client's fate in a round depends on the key, the round and its id only, so adding or removing others changes
-    neither its dropping out nor its lateness. The invited are a uniform sample without replacement: each client draws a
-    number from its own stream, and the smallest draws are invited.
+    The invited are a uniform sample without replacement, drawn in time that depends on their number and not on the
+    population's. Whether an invited client drops out or is late depends on the key, the round and its id only, so adding
+    or removing others changes neither.
 
     Args:
         clients_per_round: how many are invited; None invites all.
@@ -72,17 +72,24 @@ class Participation(BaseModel):
         Args:
             key: already folded by purpose; folded here by round, client and what is drawn.
             round: the round's number.
-            population: all client ids, in any order.
+            population: all client ids, ascending.
 
         Raises:
             ConfigError: more clients a round than there are.
         """
-        draws = {client: _uniform(key, round, client, "invited") for client in population}
-        chosen = sorted(population, key=lambda client: (draws[client], client))[: self.cohort(len(population))]
-        invited = tuple(sorted(chosen))
-        dropped = tuple(c for c in invited if _uniform(key, round, c, "dropout") < self.dropout)
-        late = tuple(c for c in invited if c not in dropped and _uniform(key, round, c, "late") < self.late)
-        return Attendance(invited, dropped, late)
+        invited = self._sample(key.fold(round, "invited"), population)
+        silent = {c for c in invited if self.dropout and _uniform(key, round, c, "dropout") < self.dropout}
+        late = tuple(
+            c for c in invited if self.late and c not in silent and _uniform(key, round, c, "late") < self.late
+        )
+        return Attendance(invited, tuple(sorted(silent)), late)
+
+    def _sample(self, key: Key, population: tuple[ClientId, ...]) -> tuple[ClientId, ...]:
+        count = self.cohort(len(population))
+        if count == len(population):
+            return population
+        places = key.numpy().choice(len(population), count, replace=False, shuffle=False)
+        return tuple(population[place] for place in sorted(places.tolist()))
 
 
 def _uniform(key: Key, round: int, client: ClientId, purpose: str) -> float:  # noqa: A002

@@ -20,12 +20,32 @@ def test_everybody_takes_part_by_default():
     assert attendance.on_time == POPULATION
 
 
-def test_the_order_of_the_population_changes_nothing():
+def test_the_invited_ascend_and_the_same_key_invites_them_again():
     config = Participation(clients_per_round=3, dropout=0.3, late=0.3)
     for number in range(20):
         one = config.draw(KEY, number, POPULATION)
-        assert one == config.draw(KEY, number, POPULATION[::-1])
+        assert one == config.draw(KEY, number, POPULATION)
         assert one.invited == tuple(sorted(one.invited))
+
+
+def test_a_large_population_costs_no_more_than_a_small_one():
+    """Counted in the ids that are looked at: a round must not touch a hundred thousand of them."""
+
+    class Counted(tuple):
+        looked = 0
+
+        def __getitem__(self, place):
+            self.looked += 1
+            return super().__getitem__(place)
+
+        def __iter__(self):
+            raise AssertionError("all of them")
+
+    population = Counted(range(100_000))
+    who = Participation(clients_per_round=100, dropout=0.1).draw(KEY, 1, population)
+    assert len(set(who.invited)) == 100
+    assert population.looked < 110  # the checks of the annotations look at a few as well
+    assert all(client in range(100_000) for client in who.invited)
 
 
 def test_pairs_are_sampled_uniformly_and_without_replacement():
