@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
 from qfedfm.core.errors import DataError
 from qfedfm.core.layout import Layout
+from qfedfm.core.pairs import Distances, distances
+from qfedfm.core.sums import weighted_sum
 
 ClientId = int
 State = Mapping[str, np.ndarray]
@@ -76,6 +79,23 @@ class Cohort:
         """The weights divided by their sum, float64."""
         weights = self.weights.astype(np.float64)
         return np.asarray(weights / weights.sum())
+
+    @cached_property
+    def distances(self) -> Distances:
+        """The squared distances between the rows, computed once for all who ask."""
+        return distances(self.X, self.clients)
+
+    def mixed(self, weights: Float64[np.ndarray, "n n"]) -> Cohort:
+        """The cohort of rows W·X with the same ids and sample weights, for rows of W that sum to one.
+
+        Where this cohort's distances are known and allow it, those of the result follow from them.
+        """
+        earlier = np.eye(self.n) if self.mixing is None else self.mixing
+        mixed = replace(self, X=weighted_sum(weights, self.X), mixing=weights @ earlier)
+        known = self.distances.mixed(weights, mixed.X) if "distances" in self.__dict__ else None
+        if known is not None:
+            mixed.__dict__["distances"] = known
+        return mixed
 
 
 @dataclass(frozen=True)

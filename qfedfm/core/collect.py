@@ -13,7 +13,8 @@ from qfedfm.core.cohort import ClientId, Cohort, Reduced, State, all_finite, cli
 from qfedfm.core.errors import DataError
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import ServerAt, SumReduce
-from qfedfm.core.sums import Total, block_rows
+from qfedfm.core.sums import COLUMNS, block_rows
+from qfedfm.core.threads import over_strips
 
 Finish = Callable[[Cohort, State, ServerAt], tuple[Reduced, State]]
 
@@ -111,23 +112,26 @@ class SumCollector(Collector):
     def __init__(self, layout: Layout, reduce: SumReduce) -> None:
         super().__init__(layout, block_rows(layout.size))
         self._reduce = reduce
-        self._total = Total(np.zeros(layout.size))
+        self._total = np.zeros(layout.size)
+        self._added = 0
 
     def _free(self) -> int:
-        if self._pending() == len(self._rows):
+        if self.count - self._added == len(self._rows):
             self._flush()
-        return self._pending()
-
-    def _pending(self) -> int:
-        return self.count - len(self._total.weights)
+        return self.count - self._added
 
     def _flush(self) -> None:
-        pending = self._pending()
-        self._total = self._reduce.add(self._total, self._rows[:pending], np.array(self._weights[-pending:]))
+        weights = np.array(self._weights[self._added :])
+        rows, total = self._rows[: len(weights)], self._total
+        over_strips(len(total), lambda a, b: self._reduce.add(total[a:b], rows[:, a:b], weights), COLUMNS)
+        self._added = self.count
 
     def finish(self, state: State, at: ServerAt) -> tuple[Reduced, State]:
         if not self.count:
             raise DataError("no updates", "at least one")
-        if self._pending():
+        if self._added < self.count:
             self._flush()
-        return client_weights(self._reduce.finish(self._total), None, tuple(self._clients)), state
+        weights, total = np.array(self._weights), self._total
+        strips = over_strips(len(total), lambda a, b: self._reduce.finish(total[a:b], weights), COLUMNS)
+        reduced = Reduced(np.concatenate(strips), self._reduce.row_weights(weights))
+        return client_weights(reduced, None, tuple(self._clients)), state

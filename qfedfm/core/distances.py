@@ -1,23 +1,21 @@
-"""Distances between the updates of a cohort, from one centred Gram matrix.
+"""Distances between the updates of a cohort, from one centred Gram matrix in float64, and their order.
 
-Products and sums are in float64. A float32 product would be about twice as fast, but overflows on an update of 1e38,
-and loses the distance of two updates that are close to each other and far from the centre, which whoever sends the
-updates can arrange.
+A float32 product is twice as fast, but overflows on an update of 1e38, and loses the distance of two updates that are
+close to each other and far from the centre, which whoever sends the updates can arrange: `qfedfm.core.pairs` uses it
+where neither happens.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64
-
-from qfedfm.core.cohort import ClientId
+from jaxtyping import Float, Float32, Float64, Int64
 
 _CHUNK = 2**20
 """Numbers in a chunk of columns: 8 MB in float64, which stays in the cache and is worth waking the BLAS threads for."""
 _RESOLUTION = 1e-12
 
 
-def gram(X: Float32[np.ndarray, "n d"], clients: tuple[ClientId, ...]) -> Float64[np.ndarray, "n n"]:
+def gram(X: Float32[np.ndarray, "n d"], clients: tuple[int, ...]) -> Float64[np.ndarray, "n n"]:
     """G = (X − 1cᵀ)(X − 1cᵀ)ᵀ for a centre c near the updates, in chunks of columns.
 
     In each chunk c is the row of median norm: while fewer than half of the rows are hostile it is no longer than an
@@ -69,7 +67,7 @@ def squared_distances(G: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, "n n
     return np.where(squares > _RESOLUTION * sums, squares, 0.0)
 
 
-def ranking(values: Float[np.ndarray, "*rows n"], clients: tuple[ClientId, ...]) -> Int64[np.ndarray, "*rows n"]:
+def ranking(values: Float[np.ndarray, "*rows n"], clients: tuple[int, ...]) -> Int64[np.ndarray, "*rows n"]:
     """Positions in ascending order of the values along the last axis; equal values in the order of the client ids.
 
     Values that agree in their first ten decimal digits are equal, so that rounding does not decide between ties.
@@ -83,10 +81,3 @@ def ranking(values: Float[np.ndarray, "*rows n"], clients: tuple[ClientId, ...])
     rounded = np.ldexp(np.rint(np.ldexp(mantissa, 33)), exponent - 33)
     by_id = np.argsort(np.asarray(clients), kind="stable")
     return np.asarray(by_id[np.argsort(rounded[..., by_id], axis=-1, kind="stable")], np.int64)
-
-
-def nearest(D: Float64[np.ndarray, "n n"], count: int, clients: tuple[ClientId, ...]) -> Bool[np.ndarray, "n n"]:
-    """For each row, which ``count`` rows are nearest to it, itself among them; ties in the order of the client ids."""
-    chosen = np.zeros(D.shape, bool)
-    np.put_along_axis(chosen, ranking(D, clients)[:, :count], True, axis=1)
-    return chosen

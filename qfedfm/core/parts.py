@@ -13,16 +13,17 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
 from qfedfm.core.cohort import EMPTY, ClientId, Cohort, Reduced, State
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
-from qfedfm.core.sums import Total, block_rows
+from qfedfm.core.sums import COLUMNS, block_rows
+from qfedfm.core.threads import over_strips
 
 Vector = np.ndarray
 Objective = Callable[[Vector], tuple[float, Vector]]
@@ -163,32 +164,42 @@ class SumReduce(Reduce):
     """A reduce that needs no more than a sum over the updates, so that none has to be kept.
 
     The updates come in ascending order of the client ids in blocks of `block_rows`, whether they arrive one by one or
-    as a cohort: the same arithmetic, the same bits.
+    as a cohort: the same arithmetic, the same bits. Each coordinate is treated by itself, so that `add` and `finish`
+    see a strip of the columns at a time, several of them in different threads.
     """
 
     is_sum = True
 
     @abc.abstractmethod
-    def add(self, total: Total, rows: Float32[np.ndarray, "m d"], weights: Float[np.ndarray, " m"]) -> Total:
-        """The sum with a block of updates more; may change the total that it is given, but not the rows."""
+    def add(
+        self, total: Float64[np.ndarray, " d"], rows: Float32[np.ndarray, "m d"], weights: Float[np.ndarray, " m"]
+    ) -> None:
+        """Adds a block of updates to the sum so far, which begins with zeros and is changed in place."""
 
     @abc.abstractmethod
-    def finish(self, total: Total) -> Reduced:
-        """The aggregated delta."""
+    def finish(self, total: Float64[np.ndarray, " d"], weights: Float64[np.ndarray, " n"]) -> Float32[np.ndarray, " d"]:
+        """The aggregated delta from the sum and the weights of all updates."""
+
+    def row_weights(self, weights: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"] | None:
+        """The weight that each update has in the result, where it is a weighted sum of them."""
+        return None
 
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
         order = np.argsort(cohort.clients)
-        in_order = bool((order[1:] > order[:-1]).all())
-        total, size = Total(np.zeros(cohort.layout.size)), block_rows(cohort.layout.size)
-        for start in range(0, cohort.n, size):
-            rows = slice(start, start + size) if in_order else order[start : start + size]
-            total = self.add(total, cohort.X[rows], cohort.weights[rows])
-        reduced = self.finish(total)
-        if reduced.row_weights is None or in_order:
-            return reduced, state
-        weights = np.empty(cohort.n)
-        weights[order] = reduced.row_weights
-        return replace(reduced, row_weights=weights), state
+        in_order, d = bool((order[1:] > order[:-1]).all()), cohort.layout.size
+        weights = cohort.weights.astype(np.float64)
+        blocks = [slice(start, start + block_rows(d)) for start in range(0, cohort.n, block_rows(d))]
+        vector = np.empty(d, np.float32)
+
+        def strip(start: int, stop: int) -> None:
+            total = np.zeros(stop - start)
+            for block in blocks:
+                rows = cohort.X[block, start:stop] if in_order else cohort.X[order[block], start:stop]
+                self.add(total, rows, weights[order[block]])
+            vector[start:stop] = self.finish(total, weights)
+
+        over_strips(d, strip, COLUMNS)
+        return Reduced(vector, self.row_weights(weights)), state
 
 
 class ServerOptimizer(Part):

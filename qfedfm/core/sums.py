@@ -1,41 +1,18 @@
-"""Weighted sums of many vectors."""
+"""Weighted sums of many vectors, column by column in chunks that stay in the cache."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-_BLOCK = 2**23
-"""Numbers in a block of updates, 32 MB: what a sum holds back of the updates that arrive one by one."""
-_MOST_ROWS, _FEWEST_ROWS = 16, 4
-_COLUMNS = 2**14
-"""Columns at a time, so that the float64 sums of a chunk stay in the cache while the rows of a block pass by."""
+from qfedfm.core.threads import over_strips
 
-
-@dataclass(frozen=True)
-class Total:
-    """Σ wᵢ xᵢ of the updates so far, in float64.
-
-    Args:
-        vector: d, the sum; `plus` adds to it in place.
-        weights: of the updates so far, in their order.
-    """
-
-    vector: Float64[np.ndarray, " d"]
-    weights: Float64[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0))
-
-    @property
-    def shares(self) -> Float64[np.ndarray, " n"]:
-        """The weights divided by their sum."""
-        return np.asarray(self.weights / self.weights.sum())
-
-    def mean(self) -> Float32[np.ndarray, " d"]:
-        """Σ wᵢ xᵢ / Σ wᵢ; what rounding has carried past the largest float32 is set to it."""
-        largest = np.finfo(np.float32).max
-        mean = self.vector / self.weights.sum()
-        return np.asarray(np.clip(mean, -largest, largest, out=mean), np.float32)
+COLUMNS = 2**13
+"""Columns of a chunk; strips of a vector are multiples of it, so that its ends are where they are in the whole."""
+_BLOCK = 2**24
+"""Numbers in a block of updates, 64 MB: what a sum holds back of the updates that arrive one by one."""
+_MOST_ROWS, _FEWEST_ROWS = 64, 4
+LARGEST = np.finfo(np.float32).max
 
 
 def block_rows(d: int) -> int:
@@ -43,23 +20,32 @@ def block_rows(d: int) -> int:
     return max(_FEWEST_ROWS, min(_MOST_ROWS, _BLOCK // d))
 
 
-def plus(total: Total, rows: Float32[np.ndarray, "m d"], weights: Float[np.ndarray, " m"]) -> Total:
-    """The total with a block of updates more: float32 products and sums within the block, float64 between blocks.
+def add_block(
+    total: Float64[np.ndarray, " d"], rows: Float32[np.ndarray, "m d"], weights: Float[np.ndarray, " m"]
+) -> None:
+    """Adds Σ wᵢ xᵢ to the total: float32 products and sums within the block, float64 between blocks.
 
     Within the block the weights sum to one half, so that even the largest float32 numbers do not overflow.
 
     Args:
-        total: so far; its vector is changed and lives on in the result.
+        total: the sum so far, changed in place.
         rows: m × d updates; not changed.
-        weights: theirs, positive.
+        weights: theirs, not negative and not all 0.
     """
     mass = float(weights.sum())
     halves = (weights * (0.5 / mass)).astype(np.float32)
-    for start in range(0, rows.shape[1], _COLUMNS):
-        chunk = (halves @ rows[:, start : start + _COLUMNS]).astype(np.float64)
-        chunk *= 2 * mass
-        total.vector[start : start + _COLUMNS] += chunk
-    return Total(total.vector, np.concatenate((total.weights, weights)))
+    narrow, wide = np.empty(COLUMNS, np.float32), np.empty(COLUMNS)
+    for start in range(0, len(total), COLUMNS):
+        part = total[start : start + COLUMNS]
+        products, scaled = narrow[: len(part)], wide[: len(part)]
+        np.matmul(halves, rows[:, start : start + COLUMNS], out=products)
+        np.multiply(products, 2 * mass, out=scaled, dtype=np.float64)
+        part += scaled
+
+
+def saturate(x: Float64[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """float32, with what rounding has carried past the largest number set to that number."""
+    return np.asarray(np.clip(x, -LARGEST, LARGEST), np.float32)
 
 
 def weighted_sum(weights: np.ndarray, X: np.ndarray) -> np.ndarray:
@@ -69,7 +55,16 @@ def weighted_sum(weights: np.ndarray, X: np.ndarray) -> np.ndarray:
         weights: n, or m × n for m sums.
         X: n × d, float32.
     """
-    with np.errstate(over="ignore"):
-        total = weights.astype(np.float32) @ X
-    largest = np.finfo(np.float32).max
-    return np.asarray(np.clip(total, -largest, largest, out=total))
+    narrow = weights.astype(np.float32)
+    total = np.empty((*weights.shape[:-1], X.shape[1]), np.float32)
+
+    def strip(start: int, stop: int) -> None:
+        with np.errstate(over="ignore"):
+            for at in range(start, stop, COLUMNS):
+                columns = slice(at, min(at + COLUMNS, stop))
+                part = narrow @ X[:, columns]
+                np.clip(part, -LARGEST, LARGEST, out=part)
+                total[..., columns] = part
+
+    over_strips(X.shape[1], strip, COLUMNS)
+    return total

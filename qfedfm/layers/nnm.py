@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, final
 
-import numpy as np
 from pydantic import Field
 
 from qfedfm.core.checks import check_fields, require_rows
 from qfedfm.core.cohort import Cohort
-from qfedfm.core.distances import gram, nearest, squared_distances
 from qfedfm.core.parts import CohortLayer, Law, ServerAt
 from qfedfm.core.registry import part
-from qfedfm.core.sums import weighted_sum
 
 
 @part("nnm", paper="Allouah et al., AISTATS 2023, arXiv 2302.01772")
@@ -51,7 +48,4 @@ class Nnm(CohortLayer):
     def lift(self, cohort: Cohort, at: ServerAt) -> Cohort:
         require_rows(self, cohort)
         count = cohort.n - self.hostile
-        squares = squared_distances(gram(cohort.X, cohort.clients))
-        mixing = nearest(squares, count, cohort.clients) / count
-        earlier = np.eye(cohort.n) if cohort.mixing is None else cohort.mixing
-        return replace(cohort, X=weighted_sum(mixing, cohort.X), mixing=mixing @ earlier)
+        return cohort.mixed(cohort.distances.nearest(count) / count)

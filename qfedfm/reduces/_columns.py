@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32
+
+from qfedfm.core.sums import COLUMNS, add_block, saturate
+from qfedfm.core.threads import over_strips
 
 _COLUMNS = 2048
+_ROWS = 64
+_SMALLEST = 1e-30
+"""A weight above this keeps its digits in float32, and so does its product with what it is to count for."""
 
 
 def over_sorted_columns(
@@ -23,27 +29,36 @@ def over_sorted_columns(
         statistic: c × n ascending values to c numbers, float64.
     """
     out = np.empty(X.shape[1], np.float32)
-    for start in range(0, X.shape[1], _COLUMNS):
-        columns = X[:, start : start + _COLUMNS].T.copy(order="C")
-        columns.sort(axis=1)
-        out[start : start + _COLUMNS] = statistic(columns)
+
+    def strip(start: int, stop: int) -> None:
+        for at in range(start, stop, _COLUMNS):
+            columns = slice(at, min(at + _COLUMNS, stop))
+            values = X[:, columns].T.copy(order="C")
+            values.sort(axis=1)
+            out[columns] = statistic(values)
+
+    over_strips(X.shape[1], strip, _COLUMNS)
     return out
 
 
 def combine(weights: Float[np.ndarray, " n"], X: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, " d"]:
-    """Σᵢ wᵢ xᵢ for weights that sum to 1, in float64.
+    """Σᵢ wᵢ xᵢ for weights that sum to 1: in float32 as the mean is, unless a weight is too small for it.
 
-    A huge row with a tiny weight needs the range: 1e38 · 1e-44 is 1e-6 in float64 and noise in float32.
+    A huge row with a tiny weight needs the range of float64: 1e38 · 1e-44 is 1e-6 there and noise in float32.
     """
     rows = np.flatnonzero(weights)
-    kept = weights[rows].astype(np.float64)
-    out: Float64[np.ndarray, " d"] = np.empty(X.shape[1])
-    for start in range(0, X.shape[1], _COLUMNS):
-        out[start : start + _COLUMNS] = kept @ X[rows, start : start + _COLUMNS].astype(np.float64)
-    return saturate(out)
+    wide = bool(weights[rows].min() < _SMALLEST)
+    blocks = [slice(start, start + _ROWS) for start in range(0, len(X), _ROWS) if weights[start : start + _ROWS].any()]
+    out = np.empty(X.shape[1], np.float32)
 
+    def strip(start: int, stop: int) -> None:
+        total = np.zeros(stop - start)
+        if wide:
+            for row in rows:
+                total += weights[row] * X[row, start:stop].astype(np.float64)
+        for block in () if wide else blocks:
+            add_block(total, X[block, start:stop], weights[block])
+        out[start:stop] = saturate(total)
 
-def saturate(x: Float64[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
-    """float32, with what rounding has carried past the largest number set to that number."""
-    largest = np.finfo(np.float32).max
-    return np.asarray(np.clip(x, -largest, largest), np.float32)
+    over_strips(X.shape[1], strip, COLUMNS)
+    return out

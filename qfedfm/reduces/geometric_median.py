@@ -11,7 +11,7 @@ from pydantic import Field
 
 from qfedfm.core.checks import check_fields
 from qfedfm.core.cohort import ClientId, Cohort, Reduced, State
-from qfedfm.core.distances import gram, ranking, squared_distances
+from qfedfm.core.distances import ranking
 from qfedfm.core.parts import Law, Reduce, ServerAt
 from qfedfm.core.registry import part
 from qfedfm.reduces._columns import combine
@@ -55,13 +55,12 @@ class GeometricMedian(Reduce):
         check_fields(self)
 
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
-        G = gram(cohort.X, cohort.clients)
         shares = cohort.shares
-        start, spread, weights = _start(np.sqrt(squared_distances(G)), shares, cohort.clients)
+        start, spread, weights = _start(np.sqrt(cohort.distances.squares), shares, cohort.clients)
         if spread == 0:
             return Reduced(cohort.X[start].copy(), row_weights=np.eye(cohort.n)[start]), state
         weights, iterations, residual = geometric_median(
-            _centred(G, start), shares, weights, self.smoothing * spread, self.tolerance
+            cohort.distances.gram(start), shares, weights, self.smoothing * spread, self.tolerance
         )
         diagnostics = {"weiszfeld_iterations": float(iterations), "weiszfeld_residual": residual}
         return Reduced(combine(weights, cohort.X), row_weights=weights, diagnostics=diagnostics), state
@@ -77,8 +76,3 @@ def _start(
     start = int(ranking(medians, clients)[0])
     near = np.where(distances[start] <= medians[start], shares, 0.0)
     return start, float(medians[start]), near / near.sum()
-
-
-def _centred(G: Float64[np.ndarray, "n n"], row: int) -> Float64[np.ndarray, "n n"]:
-    """The Gram matrix with one update as the origin: beside it a huge update's distance does not drown the others."""
-    return np.asarray(G - G[:, row, None] - G[row] + G[row, row])

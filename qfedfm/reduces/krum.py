@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated, final
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from pydantic import Field
 
 from qfedfm.core.checks import check_fields, require_rows
 from qfedfm.core.cohort import Cohort, Reduced, State
-from qfedfm.core.distances import gram, ranking, squared_distances
+from qfedfm.core.distances import ranking
+from qfedfm.core.pairs import doubtful
 from qfedfm.core.parts import Law, Reduce, ServerAt
 from qfedfm.core.registry import part
 
@@ -48,15 +49,31 @@ class Krum(Reduce):
 
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
         require_rows(self, cohort)
-        chosen = int(ranking(scores(cohort, self.hostile), cohort.clients)[0])
+        (chosen,) = least(cohort, self.hostile, 1)
         weights = np.zeros(cohort.n)
         weights[chosen] = 1.0
         return Reduced(cohort.X[chosen].copy(), row_weights=weights), state
 
 
-def scores(cohort: Cohort, hostile: int) -> Float64[np.ndarray, " n"]:
-    """s(i) = Σ ‖xᵢ − xⱼ‖² over the n − f − 2 updates j ≠ i nearest to i; small is trustworthy."""
-    D = squared_distances(gram(cohort.X, cohort.clients))
+def least(cohort: Cohort, hostile: int, count: int) -> Int64[np.ndarray, " m"]:
+    """Positions of the ``count`` updates with the smallest scores, the smallest first; small is trustworthy.
+
+    Where the errors of the distances leave it open which updates these are, the distances from those in doubt are
+    settled first.
+    """
+    known, unsettled = cohort.distances, None
+    while known is not unsettled:
+        unsettled = known
+        low = scores(known.squares - known.errors, hostile)
+        high = scores(known.squares + known.errors, hostile)
+        doubts = doubtful((low + high) / 2, (high - low) / 2, count)
+        known = known.settled(np.broadcast_to(doubts[:, None], known.squares.shape))
+    return ranking(scores(known.squares, hostile), cohort.clients)[:count]
+
+
+def scores(squares: Float64[np.ndarray, "n n"], hostile: int) -> Float64[np.ndarray, " n"]:
+    """s(i) = Σ ‖xᵢ − xⱼ‖² over the n − f − 2 updates j ≠ i nearest to i."""
+    D = squares.copy()
     np.fill_diagonal(D, np.inf)
     D.sort(axis=1)
-    return np.asarray(D[:, : cohort.n - hostile - 2].sum(axis=1))
+    return np.asarray(D[:, : len(D) - hostile - 2].sum(axis=1))

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
-from qfedfm.core.cohort import Reduced
 from qfedfm.core.parts import Law, SumReduce
 from qfedfm.core.registry import part
-from qfedfm.core.sums import Total, plus
+from qfedfm.core.sums import add_block, saturate
 
 
 @part("mean", paper="McMahan et al., AISTATS 2017, arXiv 1602.05629")
@@ -30,8 +29,13 @@ class Mean(SumReduce):
 
     laws = SumReduce.laws | {Law.TRANSLATION, Law.CONVEX}
 
-    def add(self, total: Total, rows: Float32[np.ndarray, "m d"], weights: Float[np.ndarray, " m"]) -> Total:
-        return plus(total, rows, weights)
+    def add(
+        self, total: Float64[np.ndarray, " d"], rows: Float32[np.ndarray, "m d"], weights: Float[np.ndarray, " m"]
+    ) -> None:
+        add_block(total, rows, weights)
 
-    def finish(self, total: Total) -> Reduced:
-        return Reduced(total.mean(), row_weights=total.shares)
+    def finish(self, total: Float64[np.ndarray, " d"], weights: Float64[np.ndarray, " n"]) -> Float32[np.ndarray, " d"]:
+        return saturate(total / weights.sum())
+
+    def row_weights(self, weights: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        return np.asarray(weights / weights.sum())

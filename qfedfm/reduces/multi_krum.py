@@ -10,11 +10,10 @@ from pydantic import Field
 
 from qfedfm.core.checks import check_fields, require_rows
 from qfedfm.core.cohort import Cohort, Reduced, State
-from qfedfm.core.distances import ranking
 from qfedfm.core.parts import Law, Reduce, ServerAt
 from qfedfm.core.registry import part
 from qfedfm.reduces._columns import combine
-from qfedfm.reduces.krum import scores
+from qfedfm.reduces.krum import least
 
 
 @part("multi-krum", paper="Blanchard et al., NeurIPS 2017, arXiv 1703.02757")
@@ -52,7 +51,7 @@ class MultiKrum(Reduce):
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
         require_rows(self, cohort)
         count = self.select or cohort.n - self.hostile
-        chosen = ranking(scores(cohort, self.hostile), cohort.clients)[:count]
+        chosen = least(cohort, self.hostile, count)
         weights = np.zeros(cohort.n)
         weights[chosen] = 1.0 / count
         return Reduced(combine(weights, cohort.X), row_weights=weights), state

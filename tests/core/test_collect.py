@@ -34,7 +34,7 @@ def collected(pair: Bound, X: np.ndarray, weights: np.ndarray, clients, largest:
     return collector.finish({}, server_at())
 
 
-@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 40])
+@pytest.mark.parametrize("n", [1, 2, 63, 64, 65, 140])
 @pytest.mark.parametrize("reduce", [qf.reduces.Mean(), qf.reduces.Median(), Average()], ids=lambda reduce: reduce.name)
 def test_one_by_one_gives_the_bits_of_all_at_once(reduce, n):
     X, weights, clients = rows(n), np.random.default_rng(1).integers(1, 60, n) * 1.0, tuple(range(3, 3 + 2 * n, 2))
@@ -129,6 +129,6 @@ def test_the_mean_of_ten_thousand_clients_needs_memory_for_a_few():
 
 
 def test_a_block_is_small_for_long_updates():
-    assert block_rows(1) == block_rows(300_000) == 16
-    assert 4 * 2_000_000 * block_rows(2_000_000) <= 2**25
+    assert block_rows(1) == block_rows(2**18) == 64
+    assert 4 * 1_000_000 * block_rows(1_000_000) <= 2**26
     assert block_rows(10**9) == 4

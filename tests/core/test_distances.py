@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qfedfm.core.distances import gram, nearest, ranking, squared_distances
+from qfedfm.core.distances import gram, ranking, squared_distances
 from tests.reduces.cohorts import HUGE, exact_squares, normal
 
 
@@ -56,13 +56,3 @@ def test_ranking_breaks_ties_by_client_id_and_takes_rounding_for_a_tie() -> None
     assert ranking(values, (0, 9, 5, 7, 8)).tolist() == [4, 2, 3, 1, 0]
     assert ranking(values * 1e200, (0, 9, 5, 7, 8)).tolist() == [4, 2, 3, 1, 0]
     assert ranking(np.array([1.0, 1.0 - 1e-8]), (0, 1)).tolist() == [1, 0]
-
-
-def test_nearest_counts_the_row_itself() -> None:
-    X = np.array([[0.0], [1.0], [3.0], [10.0]], np.float32)
-    assert nearest(distances(X), 2, (0, 1, 2, 3)).astype(int).tolist() == [
-        [1, 1, 0, 0],
-        [1, 1, 0, 0],
-        [0, 1, 1, 0],
-        [0, 0, 1, 1],
-    ]
