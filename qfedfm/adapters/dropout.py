@@ -42,12 +42,12 @@ def name_hash(name: str) -> int:
 
 
 def keep(
-    seeds: Int64[torch.Tensor, "*tokens"],
+    seeds: Int64[torch.Tensor, "*#tokens"],
     module_hash: int,
-    positions: Int[torch.Tensor, "*tokens"],
+    positions: Int[torch.Tensor, "*#tokens"],
     features: int,
     p: float,
-) -> Bool[torch.Tensor, "*tokens features"]:
+) -> Bool[torch.Tensor, "... features"]:
     """Which features stay: each with probability 1 − p, independently over seeds, modules, positions and features.
 
     A token's state is s = mix(mix(seed + hash) + γ position); its features 2i and 2i + 1 are the halves of
