@@ -30,6 +30,7 @@ class Seats:
         bins: where their tokens lie.
         shape: rows and tokens of the padded batch.
         leaves: trainable parameters [lanes, *shape] by name.
+        seeds: the dropout's seed of each real row, None where nothing is dropped.
         hidden: the real rows' hidden states above the prefix, if they are known.
     """
 
@@ -39,7 +40,8 @@ class Seats:
     bins: Bins
     shape: tuple[int, int]
     leaves: Mapping[str, torch.Tensor]
-    hidden: Float[torch.Tensor, "tokens hidden"] | None = None
+    seeds: Int64[torch.Tensor, " rows"] | None
+    hidden: Float[torch.Tensor, "tokens hidden"] | None
 
     @classmethod
     def of(
@@ -47,6 +49,7 @@ class Seats:
         mask: Bool[np.ndarray, "rows tokens"],
         valid: Bool[np.ndarray, "lanes b"],
         leaves: Mapping[str, torch.Tensor],
+        seeds: torch.Tensor | None,
         hidden: torch.Tensor | None,
         device: torch.device,
     ) -> Seats:
@@ -56,7 +59,16 @@ class Seats:
         bins = pack(mask[real].sum(1))
         rows, tokens = mask.shape
         lane = real // valid.shape[1]
-        return cls(token, torch.from_numpy(real).to(device), lane, bins, (rows, tokens), leaves, hidden)
+        return cls(
+            token,
+            torch.from_numpy(real).to(device),
+            lane,
+            bins,
+            (rows, tokens),
+            leaves,
+            None if seeds is None else seeds[real],
+            hidden,
+        )
 
 
 class Encoder:
@@ -133,7 +145,7 @@ class Encoder:
             torch.from_numpy(index).to(like.device) for index in (seats.bins.slot, seats.bins.token, seats.bins.first)
         )
         x = packed.index_select(0, token)
-        now = Pass.of(seats.bins, seats.lane, seats.leaves, like)
+        now = Pass.of(seats.bins, seats.lane, seats.leaves, seats.seeds, like)
         if seats.hidden is None and self._prefix:
             with torch.no_grad():
                 x, _ = encode(x, self._layers[: self._prefix], now, None)
@@ -160,14 +172,14 @@ def layers_of(model: torch.nn.Module, found: Trace) -> tuple[Layer, ...] | None:
     pairs = {owner: plain_pair(modules[owner], names) for owner, names in inside.items()}
     if not found.body or None in pairs.values() or found.early or not _is_encoder(modules[found.body]):
         return None
-    if any(isinstance(module, KeyedDropout) for module in modules[found.body].modules()):
-        return None
-    scales = {owner: Pair(*pair, _scale(modules[owner])) for owner, pair in pairs.items() if pair is not None}
+    scales = {owner: _pair(modules[owner], pair) for owner, pair in pairs.items() if pair is not None}
     return tuple(_layer(layer, f"{found.body}.{i}", scales) for i, layer in enumerate(modules[found.body]))
 
 
-def _scale(module: Any) -> float:
-    return float(module.scaling[module.active_adapters[0]])
+def _pair(module: Any, names: tuple[str, str]) -> Pair:
+    adapter = module.active_adapters[0]
+    dropout = module.lora_dropout[adapter]
+    return Pair(*names, float(module.scaling[adapter]), dropout if isinstance(dropout, KeyedDropout) else None)
 
 
 def _is_encoder(body: Any) -> bool:

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 
 from qfedfm.adapters.tensors import layout_of, vector_of
+from qfedfm.clients.dropout import step_seeds
 from qfedfm.clients.jobs import Job, LocalOptimizer, Query, Trained
 from qfedfm.clients.memory import budget, fitted
 from qfedfm.clients.network import Network
@@ -22,7 +23,7 @@ from qfedfm.clients.relabelling import trained_labels
 from qfedfm.clients.selfcheck import TOLERANCE, distance, probe_rows
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.clients.trace import UnfusableError
-from qfedfm.core.errors import ConfigError
+from qfedfm.core.errors import ConfigError, DataError
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.phases import phase
@@ -101,6 +102,7 @@ class FusedEngine:
     def _prepare(self, rows: np.ndarray, memory: int | None, cache_bytes: int | None, *, repeated: bool) -> None:
         self._probing = probe_rows(self._lengths)
         self._network = Network(self.task, self.model, self._plan, self._probing)
+        self._drops = self._network.drops
         self._plan = settled(self._plan, lean=self._network.lean)
         if not repeated:
             needs = self._network.needs(
@@ -194,26 +196,26 @@ class FusedEngine:
         lanes.gradient.zero_()
         total = torch.zeros(len(jobs), device=self._device)
         rows = [job.rows[step] for job in jobs]
-        share = np.asarray([1 / len(mine) for mine in rows], np.float32)
         for now in self._passes(rows):
-            gradient, loss = self._backward(jobs, share, now, lanes)
+            gradient, loss = self._backward(jobs, step, now, lanes)
             parts = [(now, gradient, loss)]
             if self._network.lean and len(gradient) > 1 and not bool(torch.isfinite(gradient).all()):
                 # Rows of several clients share the products of the lean encoder, where 0 · ∞ reaches the others.
-                parts = [(lane, *self._backward(jobs, share, lane, lanes)) for lane in now.lanes()]
+                parts = [(lane, *self._backward(jobs, step, lane, lanes)) for lane in now.lanes()]
             for part, gradient, loss in parts:
                 lanes.gradient[part.first : part.stop] += gradient
                 total[part.first : part.stop] += loss
         return np.asarray(total.cpu().numpy())
 
     def _backward(
-        self, jobs: Sequence[Job], share: np.ndarray, now: PassRows, lanes: Lanes
+        self, jobs: Sequence[Job], step: int, now: PassRows, lanes: Lanes
     ) -> tuple[Float32[torch.Tensor, "m d"], Float32[torch.Tensor, " m"]]:
         """The gradients of one pass and its part of each client's mean loss."""
         mine = jobs[now.first : now.stop]
-        weight = torch.from_numpy(now.valid * share[now.first : now.stop, None]).to(self._device)
+        share = np.asarray([[1 / len(job.rows[step])] for job in mine], np.float32)
+        weight = torch.from_numpy(now.valid * share).to(self._device)
         leaves = self._leaves(lanes.x[now.first : now.stop], trained=True)
-        outputs, labels = self._network.outputs(now.rows, now.valid, leaves)
+        outputs, labels = self._network.outputs(now.rows, now.valid, leaves, self._seeds(mine, step, now))
         if any(job.relabel is not None for job in mine):
             changed = [trained_labels(job, rows, self.task) for job, rows in zip(mine, now.rows, strict=True)]
             labels = torch.from_numpy(np.concatenate(changed)).to(labels)
@@ -226,6 +228,17 @@ class FusedEngine:
                 if part is not None:
                     flat[:, entry.start : entry.stop] = part.reshape(len(mine), -1)
         return flat, losses.detach().sum(1)
+
+    def _seeds(self, jobs: Sequence[Job], step: int, now: PassRows) -> Int64[torch.Tensor, " rows"] | None:
+        """The dropout's seed of each row of a pass; None where nothing is dropped."""
+        if not self._drops or all(job.dropout is None for job in jobs):
+            return None
+        found = torch.zeros(now.rows.shape, dtype=torch.int64)
+        for i, job in enumerate(jobs):
+            if job.dropout is None:
+                raise DataError(f"client {job.client} without a dropout key beside one with it", "one for all or none")
+            found[i] = step_seeds(job.dropout, step, len(job.rows[step]))[now.positions[i]]
+        return found.view(-1)
 
     def _leaves(self, x: Float32[torch.Tensor, "m d"], *, trained: bool) -> dict[str, torch.Tensor]:
         """The parameters of some lanes by name: views of the matrix that holds them."""

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float32
 from pydantic import ConfigDict, Field
 
 from qfedfm.core.cohort import EMPTY, ClientId, State
+from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 
 
@@ -55,6 +56,7 @@ class Job:
         proximal: μ of FedProx: μ (x − start) is added to the gradient.
         correction: a constant vector added to the gradient (SCAFFOLD: c − cᵢ), or None.
         state: the optimiser's state from an earlier round, empty to start anew.
+        dropout: the key of the client's dropout in this round, where its adapter has any; None for none.
         relabel: what a hostile client does to its labels before training, or None.
     """
 
@@ -67,6 +69,7 @@ class Job:
     proximal: float = 0.0
     correction: Float32[np.ndarray, " d"] | None = None
     state: State = field(default_factory=lambda: EMPTY)
+    dropout: Key | None = None
     relabel: Callable[[np.ndarray], np.ndarray] | None = None
 
 

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch.autograd.function import once_differentiable
 
+from qfedfm.adapters.dropout import KeyedDropout, keep
 from qfedfm.clients.bins import Bins
 
 Matrix = torch.Tensor
@@ -28,11 +29,12 @@ _aten: Any = torch.ops.aten
 
 @dataclass(frozen=True)
 class Pair:
-    """The LoRA pair of a linear module: names of A and B, and the scale s = α / r."""
+    """The LoRA pair of a linear module: names of A and B, the scale s = α / r, and its dropout, if it has any."""
 
     a: str
     b: str
     scale: float
+    dropout: KeyedDropout | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Pass:
         bins: where the tokens lie.
         lane: for each slot the lane (client) of its token; −1 where there is none.
         apart: added to the attention's scores: −∞ between slots of different rows.
+        seed: for each slot the dropout's seed of its row, None where nothing is dropped.
+        position: for each slot the place of its token in its row.
         leaves: A [lanes, r, in] and B [lanes, out, r] by name, float32.
         gradients: where the backward pass puts theirs.
     """
@@ -81,23 +85,47 @@ class Pass:
     bins: Bins
     lane: Int64[torch.Tensor, " slots"]
     apart: Float[torch.Tensor, "bins 1 length length"]
+    seed: Int64[torch.Tensor, " slots"] | None
+    position: Int64[torch.Tensor, " slots"]
     leaves: Mapping[str, torch.Tensor]
     gradients: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, bins: Bins, lane: Int64[np.ndarray, " rows"], leaves: Mapping[str, torch.Tensor], like: torch.Tensor
+        cls,
+        bins: Bins,
+        lane: Int64[np.ndarray, " rows"],
+        leaves: Mapping[str, torch.Tensor],
+        seeds: Int64[torch.Tensor, " rows"] | None,
+        like: torch.Tensor,
     ) -> Pass:
-        """A pass over rows whose lanes are known; ``like`` says device and precision."""
+        """A pass over rows whose lanes and dropout seeds are known; ``like`` says device and precision."""
         apart = torch.zeros(bins.count, 1, bins.length, bins.length, dtype=like.dtype)
         apart.masked_fill_(bins.apart().unsqueeze(1), float("-inf"))
-        lanes = torch.from_numpy(np.where(bins.row >= 0, lane[bins.row], -1))
-        return cls(bins, lanes.to(like.device), apart.to(like.device), leaves)
+        lanes = torch.from_numpy(np.where(bins.row >= 0, lane[bins.row], -1)).to(like.device)
+        position = torch.from_numpy(np.arange(len(bins.row)) - bins.first[bins.row]).to(like.device)
+        seed = None if seeds is None else seeds[torch.from_numpy(bins.row)].to(like.device)
+        return cls(bins, lanes, apart.to(like.device), seed, position, leaves)
 
 
-def _product(x: Matrix, linear: Linear, now: Pass, lane: Matrix) -> tuple[Matrix, Callable[[Matrix, bool], Matrix]]:
-    """The product x Wᵀ + c plus s · x Aₖᵀ Bₖᵀ for the tokens of every lane k: all A at once, a mask, all B at once."""
+def _dropped(x: Matrix, pair: Pair, now: Pass, slots: Matrix | None) -> Matrix | None:
+    """What multiplies the input of a pair in training: 0 or 1 / (1 − p); None for 1."""
+    if pair.dropout is None or now.seed is None:
+        return None
+    seed, position = (part if slots is None else part[slots] for part in (now.seed, now.position))
+    kept = keep(seed, pair.dropout.hash, position, x.shape[1], pair.dropout.p)
+    return kept.to(x.dtype) / (1 - pair.dropout.p)
+
+
+def _product(
+    x: Matrix, linear: Linear, now: Pass, slots: Matrix | None
+) -> tuple[Matrix, Callable[[Matrix, bool], Matrix]]:
+    """The product x Wᵀ + c plus s · x Aₖᵀ Bₖᵀ for the tokens of every lane k: all A at once, a mask, all B at once.
+
+    ``slots`` are the slots of x's lines, None for all in order.
+    """
     y = torch.addmm(linear.bias, x, linear.weight.t())
+    lane = now.lane if slots is None else now.lane[slots]
     kept = []
     for columns, pair in linear.pairs:
         a, b = now.leaves[pair.a], now.leaves[pair.b]
@@ -106,21 +134,24 @@ def _product(x: Matrix, linear: Linear, now: Pass, lane: Matrix) -> tuple[Matrix
         others = lane.unsqueeze(1) != owner
         all_a = a.reshape(lanes * rank, -1).to(x.dtype)
         all_b = b.transpose(1, 2).reshape(lanes * rank, -1).mul(pair.scale).to(x.dtype)
-        inner = torch.mm(x, all_a.t()).masked_fill_(others, 0)
+        factor = _dropped(x, pair, now, slots)
+        inner = torch.mm(x if factor is None else x * factor, all_a.t()).masked_fill_(others, 0)
         y[:, columns].addmm_(inner, all_b)
-        kept.append((columns, pair, others, all_a, all_b, inner))
+        kept.append((columns, pair, others, factor, all_a, all_b, inner))
 
     def back(g: Matrix, below: bool) -> Matrix:
         dx = torch.mm(g, linear.weight) if below else g
-        for columns, pair, others, all_a, all_b, inner in kept:
+        for columns, pair, others, factor, all_a, all_b, inner in kept:
             part = g[:, columns]
             through = torch.mm(part, all_b.t()).masked_fill_(others, 0)
             a, b = now.leaves[pair.a], now.leaves[pair.b]
-            now.gradients[pair.a] = torch.mm(through.t(), x).float().view(a.shape)
+            now.gradients[pair.a] = torch.mm(through.t(), x if factor is None else x * factor).float().view(a.shape)
             to_b = torch.mm(inner.t(), part).float().view(len(b), -1, b.shape[1])
             now.gradients[pair.b] = to_b.transpose(1, 2).mul_(pair.scale)
-            if below:
+            if below and factor is None:
                 dx.addmm_(through, all_a)
+            elif below and factor is not None:
+                dx.add_(torch.mm(through, all_a).mul_(factor))
         return dx
 
     return y, back
@@ -164,10 +195,10 @@ def _attention(qkv: Matrix, heads: int, now: Pass) -> tuple[Matrix, Back]:
     return merged(attended), back
 
 
-def _feed_forward(x: Matrix, layer: Layer, now: Pass, lane: Matrix) -> tuple[Matrix, Back]:
+def _feed_forward(x: Matrix, layer: Layer, now: Pass, slots: Matrix | None) -> tuple[Matrix, Back]:
     """The sum x + W₂ gelu(W₁ x)."""
-    before, back_wide = _product(x, layer.wide, now, lane)
-    y, back_narrow = _product(torch.nn.functional.gelu(before), layer.narrow, now, lane)
+    before, back_wide = _product(x, layer.wide, now, slots)
+    y, back_narrow = _product(torch.nn.functional.gelu(before), layer.narrow, now, slots)
 
     def back(g: Matrix) -> Matrix:
         inside = _aten.gelu_backward(back_narrow(g, True), before)
@@ -178,14 +209,14 @@ def _feed_forward(x: Matrix, layer: Layer, now: Pass, lane: Matrix) -> tuple[Mat
 
 def _layer(x: Matrix, layer: Layer, now: Pass, first: Matrix | None) -> tuple[Matrix, Callable[[Matrix, bool], Matrix]]:
     """One layer; ``first`` are the slots of the only tokens that its output is wanted for, None for all."""
-    qkv, back_qkv = _product(x, layer.qkv, now, now.lane)
+    qkv, back_qkv = _product(x, layer.qkv, now, None)
     attended, back_attention = _attention(qkv, layer.heads, now)
-    lane, under = (now.lane, x) if first is None else (now.lane[first], x[first])
+    under = x
     if first is not None:
-        attended = attended[first]
-    y, back_attended = _product(attended, layer.attended, now, lane)
+        attended, under = attended[first], x[first]
+    y, back_attended = _product(attended, layer.attended, now, first)
     y, back_norm = _normed(y.add_(under), layer.norm)
-    y, back_forward = _feed_forward(y, layer, now, lane)
+    y, back_forward = _feed_forward(y, layer, now, first)
     y, back_last = _normed(y, layer.last_norm)
 
     def spread(g: Matrix) -> Matrix:

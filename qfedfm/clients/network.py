@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64
 
+from qfedfm.adapters.dropout import KeyedDropout, row_seeds
 from qfedfm.adapters.tensors import gradient_of, load_vector
 from qfedfm.clients import precision as precisions
 from qfedfm.clients.encoder import Encoder, Seats, layers_of
@@ -54,6 +55,11 @@ class Network:
         self._cache: PrefixCache | None = None
 
     @property
+    def drops(self) -> bool:
+        """Whether an adapter has dropout."""
+        return any(isinstance(module, KeyedDropout) and module.p > 0 for module in self._model.modules())
+
+    @property
     def lean(self) -> bool:
         """Whether the encoder was replaced."""
         return self._encoder is not None
@@ -65,7 +71,11 @@ class Network:
         return np.zeros(len(rows), bool) if self._cache is None else self._cache.covers(rows)
 
     def outputs(
-        self, rows: Int64[np.ndarray, "m b"], valid: Bool[np.ndarray, "m b"], leaves: Mapping[str, torch.Tensor]
+        self,
+        rows: Int64[np.ndarray, "m b"],
+        valid: Bool[np.ndarray, "m b"],
+        leaves: Mapping[str, torch.Tensor],
+        seeds: Int64[torch.Tensor, " n"] | None = None,
     ) -> tuple[Float32[torch.Tensor, "n classes"], torch.Tensor]:
         """Outputs and labels of m lanes with b rows each, lane by lane.
 
@@ -73,6 +83,7 @@ class Network:
             rows: row numbers; where ``valid`` is false any row, whose outputs mean nothing.
             valid: which of them are wanted.
             leaves: parameters [m, *shape] by name.
+            seeds: of each row's dropout; None to drop nothing.
         """
         flat = rows.reshape(-1)
         with phase("data"):
@@ -82,10 +93,13 @@ class Network:
             mask = _mask(batch.inputs)
         with ExitStack() as stack, phase("forward"):
             stack.enter_context(self._parameters.use(leaves, len(flat)))
+            if seeds is not None:
+                padding = mask.to(self._device) if "attention_mask" in inputs else None
+                stack.enter_context(row_seeds(seeds.to(self._device), padding))
             if self._encoder is not None:
                 wanted = flat[valid.reshape(-1)]
                 hidden = self._cache.packed(wanted) if kept and self._cache is not None else None
-                seats = Seats.of(mask.numpy(), valid, leaves, hidden, self._device)
+                seats = Seats.of(mask.numpy(), valid, leaves, seeds, hidden, self._device)
                 stack.enter_context(self._encoder.seated(seats))
                 self._pass_over(
                     stack, None if hidden is None else hidden.new_zeros(()).expand(*mask.shape, hidden.shape[1])
@@ -173,7 +187,7 @@ class Network:
             return self._task.forward(self._model, inputs)
 
         if self._encoder is not None:
-            seats = Seats.of(mask.numpy(), np.ones((1, len(rows)), bool), {}, None, self._device)
+            seats = Seats.of(mask.numpy(), np.ones((1, len(rows)), bool), {}, None, None, self._device)
             packed = self._encoder.capture(seats, call)
         elif self._bypass is not None:
             hidden = self._bypass.capture(call)

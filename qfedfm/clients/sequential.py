@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from qfedfm.adapters.dropout import row_seeds
 from qfedfm.adapters.tensors import gradient_of, layout_of, load_vector, trainable, vector_of
+from qfedfm.clients.dropout import step_seeds
 from qfedfm.clients.jobs import Job, LocalOptimizer, Query, Trained
 from qfedfm.clients.optimiser import check_job
 from qfedfm.core.cohort import State
@@ -56,9 +58,9 @@ class SequentialEngine:
         correction = None if job.correction is None else self._split(job.correction, parameters)
         stepper = self._optimizer(parameters, optimizer, job.state)
         losses = []
-        for rows, rate in zip(job.rows, job.rates, strict=True):
+        for step, (rows, rate) in enumerate(zip(job.rows, job.rates, strict=True)):
             stepper.zero_grad()
-            loss = self._loss(rows, job)
+            loss = self._loss(rows, job, step)
             loss.backward()  # type: ignore[no-untyped-call]
             for i, parameter in enumerate(parameters):
                 gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
@@ -73,12 +75,15 @@ class SequentialEngine:
         delta = vector_of(self.model) - job.start
         return Trained(job.client, delta, np.asarray(losses), self._state(stepper, parameters, sizes, job.state))
 
-    def _loss(self, rows: np.ndarray, job: Job) -> torch.Tensor:
+    def _loss(self, rows: np.ndarray, job: Job, step: int) -> torch.Tensor:
         batch = self.task.collate(rows)
         labels = batch.labels
         if job.relabel is not None:
             labels = torch.as_tensor(job.relabel(self.task.labels()[rows]), dtype=labels.dtype)
-        outputs = self._forward(batch.inputs)
+        seeds = None if job.dropout is None else step_seeds(job.dropout, step, len(rows)).to(self.device)
+        mask = batch.inputs.get("attention_mask")
+        with row_seeds(seeds, None if mask is None else mask.to(self.device)):
+            outputs = self._forward(batch.inputs)
         return self.task.losses(outputs, labels.to(self.device)).mean()
 
     def _forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -64,6 +64,7 @@ class Assignment:
             training.optimizer,
             self.group,
             state=_below(own, "optimizer/"),
+            dropout=setting.key.fold("dropout", self.round, client),
             relabel=Relabel(attack, setting.task.classes) if attack is not None else None,
         )
         job = setting.arm.local.prepare(job, self.local, self._of_method(own))

@@ -87,7 +87,8 @@ def _same_job(x: Job, y: Job, first_x: Job, first_y: Job) -> bool:
     """Whether two jobs ask for the same, whatever their group; all jobs of a run start from one array."""
     known = x.start is first_x.start and y.start is first_y.start
     return (
-        (x.client, x.optimizer, x.proximal, x.relabel) == (y.client, y.optimizer, y.proximal, y.relabel)
+        (x.client, x.optimizer, x.proximal, x.dropout, x.relabel)
+        == (y.client, y.optimizer, y.proximal, y.dropout, y.relabel)
         and (known or _same(x.start, y.start))
         and len(x.rows) == len(y.rows)
         and all(_same(mine, yours) for mine, yours in zip(x.rows, y.rows, strict=True))
