@@ -32,11 +32,17 @@ def settings(clients: int, sampled: int, rounds: int, hidden: int) -> dict[str, 
     }
 
 
+def cohort(n: int) -> dict[str, Any]:
+    """Rounds in which ``n`` clients send 282,628 numbers each after one step, one client after the other."""
+    made = settings(n, n, 2, 4_096)
+    return made | {"training": {**made["training"], "steps": 1}, "engine": {"mode": "sequential"}}
+
+
 def bench(runner: Runner) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A round of a hundred out of N clients, then a round of K out of K."""
     rounds = 4 if runner.quick else 11
     populations = {f"{n:,} clients": settings(n, min(n, SAMPLED), rounds, 256) for n in POPULATIONS}
-    cohorts = {f"cohort of {n:,}": settings(n, n, 3, 4_096) for n in COHORTS}
+    cohorts = {f"cohort of {n:,}": cohort(n) for n in COHORTS}
     sides = [
         Side.module(name, "ours.scale", experiment=experiment)
         for name, experiment in {**populations, **cohorts}.items()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32
 
 from qfedfm.core.key import Key
+
+T = TypeVar("T")
 
 
 def updates(n: int, d: int) -> Float32[np.ndarray, "n d"]:
@@ -25,23 +28,35 @@ def hostile(n: int) -> int:
     return n // 5
 
 
-def timed(work: Callable[[], np.ndarray], least: float = 1.0) -> tuple[float, np.ndarray]:
+def timed(
+    work: Callable[[T], np.ndarray], given: Callable[[], T], least: float = 1.0
+) -> tuple[float, Float32[np.ndarray, " d"]]:
     """The median seconds of a call and its result.
 
     The first call warms up. There are at least three more, and as many as ``least`` seconds hold; a call that takes
     longer than that is timed once, the first time.
+
+    Args:
+        work: what is timed.
+        given: makes what ``work`` is given, anew for each call and outside of the clock, so that nothing that was
+            kept with it from the call before is of any use.
+        least: seconds.
     """
-    begin = time.perf_counter()
-    result = work()
-    first = time.perf_counter() - begin
+    first, result = _once(work, given)
     if first > least:
         return first, result
     seconds: list[float] = []
     while len(seconds) < 3 or sum(seconds) < least:
-        begin = time.perf_counter()
-        result = work()
-        seconds.append(time.perf_counter() - begin)
+        passed, result = _once(work, given)
+        seconds.append(passed)
     return float(np.median(seconds)), result
+
+
+def _once(work: Callable[[T], np.ndarray], given: Callable[[], T]) -> tuple[float, np.ndarray]:
+    made = given()
+    begin = time.perf_counter()
+    result = work(made)
+    return time.perf_counter() - begin, result
 
 
 def digest(vector: np.ndarray) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -26,21 +27,27 @@ def main() -> None:
     for n in sorted({n for _, n in given["cases"]}):
         X = updates(n, given["d"])
         for name in [name for name, number in given["cases"] if number == n]:
-            seconds, vector = timed(_work(name, X))
+            seconds, vector = timed(_work(name, n), functools.partial(_cohort, X))
             cases.append({"name": name, "n": n, "seconds": seconds, "digest": digest(vector)})
     answer(startup_seconds=startup, cases=cases, environment=environment({}))
 
 
-def _work(name: str, X: np.ndarray) -> Callable[[], np.ndarray]:
+def _cohort(X: np.ndarray) -> Cohort:
     n, d = X.shape
-    cohort = Cohort(X, np.ones(n), tuple(range(n)), Layout.of({"adapter": (d,)}))
-    at = ServerAt(1, Key.of(1), cohort.layout, np.zeros(d, np.float32))
+    return Cohort(X, np.ones(n), tuple(range(n)), Layout.of({"adapter": (d,)}))
+
+
+def _at(cohort: Cohort) -> ServerAt:
+    return ServerAt(1, Key.of(1), cohort.layout, np.zeros(cohort.layout.size, np.float32))
+
+
+def _work(name: str, n: int) -> Callable[[Cohort], np.ndarray]:
     config = {"name": name, "hostile": hostile(n)} if name in GUARDED else name
     if name == "nnm":
         layer = build("cohort layer", config)
-        return lambda: np.asarray(layer.lift(cohort, at).X[0])
+        return lambda cohort: np.asarray(layer.lift(cohort, _at(cohort)).X[0])
     reduce = build("reduce", config)
-    return lambda: np.asarray(reduce.reduce(cohort, {}, at)[0].vector)
+    return lambda cohort: np.asarray(reduce.reduce(cohort, {}, _at(cohort))[0].vector)
 
 
 if __name__ == "__main__":

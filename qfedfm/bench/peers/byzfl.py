@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -48,13 +49,13 @@ def main() -> None:
     for n in sorted({n for _, n in given["cases"]}):
         X = updates(n, given["d"])
         for name in [name for name, number in given["cases"] if number == n]:
-            seconds, vector = timed(_work(aggregator(name, hostile(n)), X))
+            seconds, vector = timed(_work(aggregator(name, hostile(n))), functools.partial(np.asarray, X))
             cases.append({"name": name, "n": n, "seconds": seconds, "digest": digest(vector)})
     answer(startup_seconds=startup, cases=cases)
 
 
-def _work(rule: Callable[[np.ndarray], np.ndarray], X: np.ndarray) -> Callable[[], np.ndarray]:
-    return lambda: np.atleast_2d(rule(X))[0]
+def _work(rule: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda X: np.atleast_2d(rule(X))[0]
 
 
 if __name__ == "__main__":
