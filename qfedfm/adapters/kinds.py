@@ -12,8 +12,8 @@ OFFERED = (
     "ln_tuning", "loha", "lokr", "lora", "miss", "oft", "p_tuning", "peanut", "prefix_tuning", "prompt_tuning", "psoft",
     "randlora", "road", "shira", "supertuning", "tinylora", "unilora", "vblora", "vera", "waveft",
 )  # fmt: skip
-"""Kinds of peft (``peft_type`` in lower case) that are trained for many clients in one pass, in every model family for
-which peft itself has them."""
+"""Kinds of peft (``peft_type`` in lower case) that are trained for many clients in one pass, in every family of models
+for which peft has them."""
 
 PROMPTS = ("p_tuning", "prefix_tuning", "prompt_tuning")
 """Kinds that put virtual tokens in front of a text and change no module."""
@@ -44,31 +44,32 @@ _REFUSED_OPTIONS: Mapping[tuple[str, str], str] = {
     ("loha", "rank_dropout"): "it drops whole lines of weights for a batch, so that rows could not be regrouped",
     ("lokr", "module_dropout"): "it drops the whole layer for a batch, so that rows could not be regrouped",
     ("lokr", "rank_dropout"): "it drops whole lines of weights for a batch, so that rows could not be regrouped",
+    ("lora", "alora_invocation_tokens"): "it is switched on by tokens of a dialogue",
+    ("lora", "arrow_config"): "it mixes adapters that have been trained before",
+    ("lora", "kasa_config"): "it truncates the frozen weights",
+    ("lora", "layer_replication"): "it copies layers of the frozen model",
+    ("lora", "monteclora_config"): "it draws noise from the global generator in training",
+    ("lora", "target_parameters"): "it replaces weights in place during the forward pass",
+    ("lora", "use_bdlora"): "it is laid out for serving on several devices",
+    ("lora", "use_qalora"): "it is made for quantised weights",
+    ("lora", "velora_config"): "it compresses activations in a backward pass of its own",
     ("oft", "coft"): "it projects the weights in place during the forward pass",
     ("oft", "module_dropout"): "it drops whole blocks of weights for a batch, so that rows could not be regrouped",
     ("p_tuning", "encoder_dropout"): "it lies inside an LSTM kernel that takes no masks",
 }
 
 
-def check_kind(kind: str, known: Mapping[str, Any]) -> None:
+def check_kind(kind: str) -> None:
     """Refuses a kind that is not offered.
 
-    Args:
-        kind: the user's choice.
-        known: the kinds that the installed peft has.
-
     Raises:
-        ConfigError: an unknown kind, one that peft has and this library does not offer (the reason is said), or one
-            that the installed peft is too old for.
+        ConfigError: an unknown kind, or one that peft has and this library does not offer; the reason is said.
     """
     if kind in REFUSED:
         remedy = _REMEDY.get(kind, f"choose one of {', '.join(OFFERED)}")
         raise ConfigError(f"adapter {kind!r}, which is not offered: {REFUSED[kind]}", "", remedy)
-    if kind in OFFERED and kind not in known:
-        raise ConfigError(f"adapter {kind!r}, which the installed peft does not have", "", "install a newer peft")
     if kind not in OFFERED:
-        remedy = nearest(kind, OFFERED)
-        raise ConfigError(f"unknown adapter {kind!r}", f"one of {', '.join(OFFERED)}", remedy)
+        raise ConfigError(f"unknown adapter {kind!r}", "a kind that is offered", nearest(kind, OFFERED))
 
 
 def check_options(kind: str, options: Mapping[str, Any]) -> None:

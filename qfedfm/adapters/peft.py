@@ -41,6 +41,9 @@ class Adapter(pydantic.BaseModel):
     The classification head is always trained, is part of the layout, and is counted. The dropout of the frozen model
     itself stays off: all modules are in evaluation mode.
 
+    Raises:
+        ConfigError: a kind or an option that is not offered, with the reason.
+
     Example:
         >>> Adapter(kind="lora", options={"r": 8}, layers=2).layers
         2
@@ -51,6 +54,12 @@ class Adapter(pydantic.BaseModel):
     kind: str = "lora"
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
     layers: Literal["all"] | pydantic.PositiveInt = "all"
+
+    @pydantic.model_validator(mode="after")
+    def _offered(self) -> Adapter:
+        check_kind(self.kind)
+        check_options(self.kind, self.options)
+        return self
 
 
 def configuration(adapter: Adapter, base: PreTrainedModel, head: tuple[str, ...]) -> PeftConfig:
@@ -67,12 +76,12 @@ def configuration(adapter: Adapter, base: PreTrainedModel, head: tuple[str, ...]
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     kinds = {kind.value.lower(): cls for kind, cls in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-    check_kind(adapter.kind, kinds)
+    if adapter.kind not in kinds:
+        raise ConfigError(f"adapter {adapter.kind!r}, which the installed peft lacks", "", "install a newer peft")
     known = {field.name for field in dataclasses.fields(kinds[adapter.kind]) if field.init} - set(_OURS)
     for option in adapter.options:
         if option not in known:
             raise ConfigError(f"unknown option {option!r} of adapter {adapter.kind!r}", "", nearest(option, known))
-    check_options(adapter.kind, adapter.options)
     text = base.main_input_name == "input_ids"
     if not text and adapter.kind in PROMPTS:
         given = f"adapter {adapter.kind!r} for a model that reads {base.main_input_name}"

@@ -10,6 +10,7 @@ import torch
 
 from qfedfm.clients.trace import Prefix, UnfusableError, trace
 from qfedfm.core.key import Key
+from tests.clients.test_families import adapter
 from tests.clients.tiny import CLASSES, TinyTask, bert, lora
 
 
@@ -95,3 +96,29 @@ def test_a_parameter_that_no_module_owns_is_named() -> None:
     made.loose = torch.nn.Parameter(torch.ones(1))
     with pytest.raises(UnfusableError, match="loose"):
         trace(TASK, made, INPUTS)
+
+
+def test_a_shared_parameter_is_gathered_for_each_module_that_reads_it() -> None:
+    made = model("layers.1")
+    made.layers[2].linear.weight = made.layers[1].linear.weight
+    owners = trace(TASK, made, INPUTS).owners
+    assert owners["layers.1.linear"] == {"weight": "layers.1.linear.weight", "bias": "layers.1.linear.bias"}
+    assert owners["layers.2.linear"] == {"weight": "layers.1.linear.weight"}
+
+
+def test_a_parameter_that_a_container_shows_too_belongs_to_the_layers() -> None:
+    task = TinyTask(bert, adapter("bert", "vblora"))
+    found = trace(task, task.model(Key.of(0)), task.collate(np.arange(2)).inputs)
+    banks = {owner for owner, names in found.owners.items() if any("vector_bank" in full for full in names.values())}
+    assert len(banks) == 12
+    assert all(".encoder.layer." in owner for owner in banks)
+    assert len({full for names in found.owners.values() for full in names.values() if "vector_bank" in full}) == 1
+
+
+def test_a_prompt_encoder_is_one_owner_and_names_its_model() -> None:
+    task = TinyTask(bert, adapter("bert", "p_tuning"))
+    found = trace(task, task.model(Key.of(0)), task.collate(np.arange(2)).inputs)
+    assert found.prompts == {"prompt_encoder.default": ""}
+    assert found.early
+    assert found.prefix is None
+    assert set(found.owners["prompt_encoder.default"]) >= {"embedding.weight", "mlp_head.0.weight", "mlp_head.4.bias"}
