@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
-from qfedfm.clients.precision import probe
+from qfedfm.clients.precision import probe, probe_attention
 from qfedfm.core.errors import ConfigError
 
 
@@ -54,8 +54,7 @@ def choose(model: torch.nn.Module, device: str | None, precision: str, tokens: i
     cpu = where.type == "cpu"
     if precision == "auto":
         precision = probe(model, where, tokens or 1024)
-    # The backward pass of fused attention in bfloat16 on a CPU takes longer than all the rest.
-    attention = "eager" if precision == "bfloat16" and cpu else "default"
+    attention = probe_attention(model, where, torch.bfloat16 if precision == "bfloat16" else torch.float32)
     return Plan("fused", str(where), precision, attention, "lean" if cpu else "modules", tokens or 0, 0, 0)
 
 

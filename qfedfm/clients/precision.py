@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,13 +36,46 @@ def _seconds(tokens: int, wide: int, narrow: int, dtype: torch.dtype, device: to
     x = torch.ones(tokens, narrow, dtype=dtype, device=device)
     w = torch.ones(wide, narrow, dtype=dtype, device=device)
     torch.nn.functional.linear(x, w)
+    return _elapsed(lambda: torch.nn.functional.linear(x, w), device)
+
+
+def _elapsed(call: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     started = time.perf_counter()
-    torch.nn.functional.linear(x, w)
+    call()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - started
+
+
+def probe_attention(model: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> str:
+    """``eager`` if attention written out is clearly faster, forward and back, than torch's fused kernel; else ``default``.
+
+    The fused kernel's way back can be many times slower in bfloat16 on a CPU, and is usually the faster one elsewhere.
+
+    Args:
+        model: whose configuration gives the heads and their width.
+        device: where it runs.
+        dtype: of the frozen base.
+    """
+    config: Any = getattr(model, "config", None)
+    heads, hidden = (getattr(config, name, None) for name in ("num_attention_heads", "hidden_size"))
+    if not heads or not hidden:
+        return "default"
+    q, k, v = (torch.ones(8, heads, 64, hidden // heads, dtype=dtype, device=device).requires_grad_() for _ in range(3))
+
+    def fused() -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+    def eager() -> torch.Tensor:
+        return torch.softmax(q @ k.transpose(2, 3) * (hidden // heads) ** -0.5, dim=-1) @ v
+
+    best = {fused: float("inf"), eager: float("inf")}
+    for _ in range(10):
+        for kernel, fastest in best.items():
+            best[kernel] = min(fastest, _elapsed(lambda kernel=kernel: kernel().sum().backward(), device))  # type: ignore[misc]
+    return "eager" if best[fused] > _GAIN * best[eager] else "default"
 
 
 def lower_base(model: torch.nn.Module, body: str) -> None:

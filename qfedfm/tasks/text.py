@@ -163,7 +163,12 @@ class TextClassification(pydantic.BaseModel):
 
     def save_adapter(self, vector: Float32[np.ndarray, " d"], folder: str | Path) -> Path:
         """Writes the tuned adapter and head as a plain PEFT folder; see `qfedfm.adapters.peft.save`."""
-        return save(self._classifier(Key.of(0)), vector, folder, self.base_model)
+        return save(self._saved, vector, folder, self.base_model)
+
+    @cached_property
+    def _saved(self) -> PeftModel:
+        """A model for writing adapters from, one after the other; building it takes longer than writing."""
+        return self._classifier(Key.of(0))
 
 
 def _sources(records: Records) -> Int64[np.ndarray, " n"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
@@ -33,6 +35,20 @@ def test_the_probe_runs_and_a_model_without_products_stays_in_float32() -> None:
     assert precision.probe(torch.nn.Embedding(4, 4), CPU, 8) == "float32"
 
 
+@pytest.mark.parametrize(("slow", "expected"), [("fused", "eager"), ("neither", "default")])
+def test_the_attention_kernel_is_measured(slow: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fused = torch.nn.functional.scaled_dot_product_attention
+
+    def late(*args: torch.Tensor) -> torch.Tensor:
+        if slow == "fused":
+            time.sleep(0.02)
+        return torch.ones_like(args[0], requires_grad=True) if slow == "neither" else fused(*args)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", late)
+    model = bert_lora().model(Key.of(0))
+    assert precision.probe_attention(model, CPU, torch.float32) == expected
+
+
 def test_only_the_frozen_base_is_lowered() -> None:
     model = bert_lora().model(Key.of(0))
     buffers = {name: buffer.dtype for name, buffer in model.named_buffers()}
@@ -44,7 +60,7 @@ def test_only_the_frozen_base_is_lowered() -> None:
 
 def test_a_plan_survives_being_written() -> None:
     plan = choose(torch.nn.Linear(4, 4), "cpu", "bfloat16", None)
-    assert plan.attention == "eager"
+    assert plan.attention == "default"
     assert repeat(plan.mapping()) == plan
     assert choose(torch.nn.Linear(4, 4), "cpu", "float32", 99).micro_batch_tokens == 99
 
