@@ -14,7 +14,7 @@ from qfedfm.core.errors import DataError
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import ServerAt, SumReduce
 from qfedfm.core.sums import COLUMNS, block_rows
-from qfedfm.core.threads import over_strips
+from qfedfm.core.threads import over_columns
 
 Finish = Callable[[Cohort, State, ServerAt], tuple[Reduced, State]]
 
@@ -123,7 +123,7 @@ class SumCollector(Collector):
     def _flush(self) -> None:
         weights = np.array(self._weights[self._added :])
         rows, total = self._rows[: len(weights)], self._total
-        over_strips(len(total), lambda a, b: self._reduce.add(total[a:b], rows[:, a:b], weights), COLUMNS)
+        over_columns(len(total), COLUMNS, lambda part: self._reduce.add(total[part], rows[:, part], weights))
         self._added = self.count
 
     def finish(self, state: State, at: ServerAt) -> tuple[Reduced, State]:
@@ -131,7 +131,6 @@ class SumCollector(Collector):
             raise DataError("no updates", "at least one")
         if self._added < self.count:
             self._flush()
-        weights, total = np.array(self._weights), self._total
-        strips = over_strips(len(total), lambda a, b: self._reduce.finish(total[a:b], weights), COLUMNS)
-        reduced = Reduced(np.concatenate(strips), self._reduce.row_weights(weights))
+        weights = np.array(self._weights)
+        reduced = Reduced(self._reduce.finish(self._total, weights), self._reduce.row_weights(weights))
         return client_weights(reduced, None, tuple(self._clients)), state

@@ -68,7 +68,9 @@ class Distances:
     def gram(self, row: int) -> Float64[np.ndarray, "n n"]:
         """Inner products around one row: beside it a huge row's distance does not drown the others."""
         G = gram(self.X, self.clients) if self.products is None else self.products
-        return np.asarray(G - G[:, row, None] - G[row] + G[row, row])
+        around = G - G[:, row, None] - G[row] + G[row, row]
+        around[row] = around[:, row] = 0
+        return np.asarray(around)
 
     def mixed(self, mixing: Float64[np.ndarray, "m n"], X: Float32[np.ndarray, "m d"]) -> Distances | None:
         """The distances between the rows X = M·x, from these alone; None where they cannot tell.

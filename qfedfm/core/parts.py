@@ -23,7 +23,7 @@ from qfedfm.core.cohort import EMPTY, ClientId, Cohort, Reduced, State
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.sums import COLUMNS, block_rows
-from qfedfm.core.threads import over_strips
+from qfedfm.core.threads import over_columns
 
 Vector = np.ndarray
 Objective = Callable[[Vector], tuple[float, Vector]]
@@ -165,7 +165,7 @@ class SumReduce(Reduce):
 
     The updates come in ascending order of the client ids in blocks of `block_rows`, whether they arrive one by one or
     as a cohort: the same arithmetic, the same bits. Each coordinate is treated by itself, so that `add` and `finish`
-    see a strip of the columns at a time, several of them in different threads.
+    see a chunk of the columns at a time, several of them in different threads.
     """
 
     is_sum = True
@@ -191,14 +191,14 @@ class SumReduce(Reduce):
         blocks = [slice(start, start + block_rows(d)) for start in range(0, cohort.n, block_rows(d))]
         vector = np.empty(d, np.float32)
 
-        def strip(start: int, stop: int) -> None:
-            total = np.zeros(stop - start)
+        def work(columns: slice) -> None:
+            total = np.zeros(columns.stop - columns.start)
             for block in blocks:
-                rows = cohort.X[block, start:stop] if in_order else cohort.X[order[block], start:stop]
+                rows = cohort.X[block, columns] if in_order else cohort.X[order[block], columns]
                 self.add(total, rows, weights[order[block]])
-            vector[start:stop] = self.finish(total, weights)
+            vector[columns] = self.finish(total, weights)
 
-        over_strips(d, strip, COLUMNS)
+        over_columns(d, COLUMNS, work)
         return Reduced(vector, self.row_weights(weights)), state
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from qfedfm.core.threads import over_strips
+from qfedfm.core.threads import over_columns
 
-COLUMNS = 2**13
-"""Columns of a chunk; strips of a vector are multiples of it, so that its ends are where they are in the whole."""
+COLUMNS = 3 * 2**12
+"""Columns of a chunk, whose float64 sums stay in the cache."""
 _BLOCK = 2**24
 """Numbers in a block of updates, 64 MB: what a sum holds back of the updates that arrive one by one."""
 _MOST_ROWS, _FEWEST_ROWS = 64, 4
@@ -32,20 +32,16 @@ def add_block(
         rows: m × d updates; not changed.
         weights: theirs, not negative and not all 0.
     """
-    mass = float(weights.sum())
-    halves = (weights * (0.5 / mass)).astype(np.float32)
-    narrow, wide = np.empty(COLUMNS, np.float32), np.empty(COLUMNS)
-    for start in range(0, len(total), COLUMNS):
-        part = total[start : start + COLUMNS]
-        products, scaled = narrow[: len(part)], wide[: len(part)]
-        np.matmul(halves, rows[:, start : start + COLUMNS], out=products)
-        np.multiply(products, 2 * mass, out=scaled, dtype=np.float64)
-        part += scaled
+    mass = 2 * float(np.add.reduce(weights))
+    products = (weights / mass).astype(np.float32) @ rows
+    scaled = products.astype(np.float64)
+    scaled *= mass
+    total += scaled
 
 
 def saturate(x: Float64[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
     """float32, with what rounding has carried past the largest number set to that number."""
-    return np.asarray(np.clip(x, -LARGEST, LARGEST), np.float32)
+    return np.asarray(np.minimum(np.maximum(x, -LARGEST), LARGEST), np.float32)
 
 
 def weighted_sum(weights: np.ndarray, X: np.ndarray) -> np.ndarray:
@@ -58,13 +54,11 @@ def weighted_sum(weights: np.ndarray, X: np.ndarray) -> np.ndarray:
     narrow = weights.astype(np.float32)
     total = np.empty((*weights.shape[:-1], X.shape[1]), np.float32)
 
-    def strip(start: int, stop: int) -> None:
+    def work(columns: slice) -> None:
         with np.errstate(over="ignore"):
-            for at in range(start, stop, COLUMNS):
-                columns = slice(at, min(at + COLUMNS, stop))
-                part = narrow @ X[:, columns]
-                np.clip(part, -LARGEST, LARGEST, out=part)
-                total[..., columns] = part
+            part = narrow @ X[:, columns]
+            np.clip(part, -LARGEST, LARGEST, out=part)
+        total[..., columns] = part
 
-    over_strips(X.shape[1], strip, COLUMNS)
+    over_columns(X.shape[1], COLUMNS, work)
     return total

@@ -60,3 +60,19 @@ def over_strips(d: int, work: Callable[[int, int], Result], align: int = 1) -> l
         with _blas().limit(limits=1):
             each = _pool(count, os.getpid()).map if count > 1 else map
             return list(each(lambda start: work(start, min(start + width, d)), starts))
+
+
+def over_columns(d: int, width: int, work: Callable[[slice], object]) -> None:
+    """``work(columns)`` on chunks of the columns, in threads; chunks of a width that stays in the cache.
+
+    Args:
+        d: columns.
+        width: of every chunk but the last.
+        work: may change only what belongs to its columns.
+    """
+
+    def strip(start: int, stop: int) -> None:
+        for at in range(start, stop, width):
+            work(slice(at, min(at + width, stop)))
+
+    over_strips(d, strip, width)

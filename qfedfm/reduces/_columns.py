@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from qfedfm.core.sums import COLUMNS, add_block, saturate
-from qfedfm.core.threads import over_strips
+from qfedfm.core.threads import over_columns
 
 _COLUMNS = 2048
 _ROWS = 64
@@ -30,14 +30,12 @@ def over_sorted_columns(
     """
     out = np.empty(X.shape[1], np.float32)
 
-    def strip(start: int, stop: int) -> None:
-        for at in range(start, stop, _COLUMNS):
-            columns = slice(at, min(at + _COLUMNS, stop))
-            values = X[:, columns].T.copy(order="C")
-            values.sort(axis=1)
-            out[columns] = statistic(values)
+    def work(columns: slice) -> None:
+        values = X[:, columns].T.copy(order="C")
+        values.sort(axis=1)
+        out[columns] = statistic(values)
 
-    over_strips(X.shape[1], strip, _COLUMNS)
+    over_columns(X.shape[1], _COLUMNS, work)
     return out
 
 
@@ -51,14 +49,14 @@ def combine(weights: Float[np.ndarray, " n"], X: Float32[np.ndarray, "n d"]) -> 
     blocks = [slice(start, start + _ROWS) for start in range(0, len(X), _ROWS) if weights[start : start + _ROWS].any()]
     out = np.empty(X.shape[1], np.float32)
 
-    def strip(start: int, stop: int) -> None:
-        total = np.zeros(stop - start)
+    def work(columns: slice) -> None:
+        total = np.zeros(columns.stop - columns.start)
         if wide:
             for row in rows:
-                total += weights[row] * X[row, start:stop].astype(np.float64)
+                total += weights[row] * X[row, columns].astype(np.float64)
         for block in () if wide else blocks:
-            add_block(total, X[block, start:stop], weights[block])
-        out[start:stop] = saturate(total)
+            add_block(total, X[block, columns], weights[block])
+        out[columns] = saturate(total)
 
-    over_strips(X.shape[1], strip, COLUMNS)
+    over_columns(X.shape[1], COLUMNS, work)
     return out
