@@ -76,7 +76,8 @@ def packed_passes(lengths: Sequence[Lengths], tokens: int) -> Iterator[Pass]:
 
     Args:
         lengths: of each lane's rows.
-        tokens: the budget. The rows of a lane with more are dealt out, so that each pass has long and short ones.
+        tokens: the budget. The rows of a lane with more are dealt out, at least one to a pass, so that each has long
+            and short ones and as many tokens as the others, up to its longest row.
     """
     totals = [int(mine.sum()) for mine in lengths]
     share = sum(totals) / max(1, -(-sum(totals) // tokens))
@@ -92,7 +93,7 @@ def packed_passes(lengths: Sequence[Lengths], tokens: int) -> Iterator[Pass]:
 
 def _whole(first: int, lengths: Sequence[Lengths], tokens: int) -> Iterator[Pass]:
     if len(lengths) == 1:
-        deals = -(-int(lengths[0].sum()) // tokens)
+        deals = min(len(lengths[0]), -(-int(lengths[0].sum()) // tokens))
         order = np.argsort(-lengths[0], kind="stable")
         yield from (Pass(first, first + 1, order[None, deal::deals]) for deal in range(deals))
         return
