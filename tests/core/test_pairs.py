@@ -110,16 +110,22 @@ def test_rounding_does_not_decide_between_ties() -> None:
         swapped[[2, 3]] = X[[3, 2]]
         for rows in (X, swapped):
             assert np.argmax(qf.reduces.Krum(3).reduce(cohort_of(rows), {}, server_at(D))[0].row_weights) == 2
+            neighbours = distances(rows, IDS).nearest(2)
+            assert neighbours[:, 2].all()
+            assert neighbours.sum(axis=1).tolist() == [2] * N
+            np.testing.assert_array_equal(neighbours[:, 3], np.isin(np.arange(N), (2, 3)))
 
 
 def test_neighbours_at_the_boundary_are_told_apart_in_float64() -> None:
     X = normal(N, D)
     X[1] = X[0] + normal(1, D, 7)
-    found = distances(X, IDS)
-    fuzzy = Distances(found.squares * (1 + 1e-5 * normal(N, N, 5)), 4e-5 * found.squares, None, X, IDS)
-    expected = np.argsort(np.argsort(exact(X), axis=1, kind="stable"), axis=1) < 9
-    np.testing.assert_array_equal(fuzzy.nearest(9), expected)
-    np.testing.assert_array_equal(found.nearest(9), expected)
+    expected = exact(X)
+    near = np.argsort(np.argsort(expected, axis=1, kind="stable"), axis=1) < 9
+    np.testing.assert_array_equal(distances(X, IDS).nearest(9), near)
+    for spread in (1e-4, 1e-2):
+        noise = np.random.default_rng(5).uniform(-spread, spread, (N, N))
+        fuzzy = Distances(expected * (1 + (noise + noise.T) / 2), spread * expected, None, X, IDS)
+        np.testing.assert_array_equal(fuzzy.nearest(9), near)
 
 
 def test_nearest_counts_the_row_itself() -> None:
