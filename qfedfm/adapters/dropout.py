@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int, Int64
 
+from qfedfm.core.errors import ConfigError
+
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
@@ -116,12 +118,17 @@ class KeyedDropout(torch.nn.Module):
     the attention mask (images, tokens that a model adds), tokens are counted from the first.
 
     Args:
-        p: the probability of a zero.
+        p: the probability of a zero, below 1.
         name: of the module, the same in all models that shall agree.
+
+    Raises:
+        ConfigError: the probability is not at least 0 and below 1.
     """
 
     def __init__(self, p: float, name: str) -> None:
         super().__init__()
+        if not 0 <= p < 1:
+            raise ConfigError(f"a dropout of {p}", "at least 0 and below 1")
         self.p, self.hash = p, name_hash(name)
 
     def forward(self, x: Float[torch.Tensor, "rows *tokens features"]) -> Float[torch.Tensor, "rows *tokens features"]:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32
 
 from qfedfm.adapters.keyed import key_dropout
-from qfedfm.adapters.kinds import PROMPTS, check_kind, check_options
+from qfedfm.adapters.kinds import OFFERED, PROMPTS, check_kind, check_options
 from qfedfm.adapters.models import load_classifier, public_name, quiet
 from qfedfm.adapters.prompts import align_prompts
 from qfedfm.core.errors import ConfigError, nearest
@@ -31,8 +31,8 @@ class Adapter(pydantic.BaseModel):
     """Which parameters of the model are trained and travel.
 
     Args:
-        kind: a peft adapter by its ``peft_type`` in lower case: ``lora``, ``ia3``, ``ln_tuning`` …; `kinds.OFFERED`
-            lists all, those that the fused engine trains for many clients in one pass in every family of models.
+        kind: a peft adapter by its ``peft_type`` in lower case: ``lora``, ``ia3``, ``ln_tuning`` …, of those that the fused
+            engine trains for many clients in one pass in every family of models (``adapters/kinds.py`` lists them).
         options: passed to peft's configuration class of that kind (``r``, ``lora_alpha``, ``target_modules`` …).
             Dropout (``lora_dropout`` …) acts in local training, with masks that come from the run's key.
         layers: ``"all"``, or how many transformer layers, counted from the last, carry the adapter. What lies below the
@@ -51,7 +51,7 @@ class Adapter(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
-    kind: str = "lora"
+    kind: str = pydantic.Field(default="lora", json_schema_extra={"enum": list(OFFERED)})
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
     layers: Literal["all"] | pydantic.PositiveInt = "all"
 

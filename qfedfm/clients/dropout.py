@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from jaxtyping import Int64
 
@@ -27,22 +24,3 @@ def step_seeds(key: Key, step: int, rows: int) -> Int64[torch.Tensor, " rows"]:
         True
     """
     return mix(torch.arange(rows) + key.fold("dropout", step).integer())
-
-
-def pass_seeds(
-    keys: Sequence[Key | None], step: int, sizes: Sequence[int], positions: Int64[np.ndarray, "m b"]
-) -> Int64[torch.Tensor, " rows"] | None:
-    """The seeds of the rows of a pass, lane by lane; None where nothing is dropped.
-
-    Args:
-        keys: of each lane; either all have one or none has.
-        step: the local step, the same for all lanes.
-        sizes: rows of each lane's batch.
-        positions: the place of each row of the pass in its lane's batch; any for filling.
-    """
-    seeds = [
-        step_seeds(key, step, size)[torch.from_numpy(np.minimum(places, size - 1))]
-        for key, size, places in zip(keys, sizes, positions, strict=True)
-        if key is not None
-    ]
-    return torch.cat(seeds) if seeds else None

@@ -14,9 +14,13 @@ from peft.tuners.lora.variants import DoraLinearVariant
 from qfedfm.adapters.dropout import KeyedDropout, keep, mix, name_hash, row_seeds
 from qfedfm.adapters.peft import Adapter
 from qfedfm.adapters.tensors import gradient_of, layout_of, load_vector, vector_of
-from qfedfm.clients.dropout import pass_seeds, step_seeds
+from qfedfm.clients.dropout import step_seeds
+from qfedfm.clients.fused import FusedEngine
+from qfedfm.clients.jobs import Job, LocalOptimizer
+from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.clients.stacking import stack_modules
 from qfedfm.clients.trace import trace
+from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from tests.clients.tiny import TinyImages, TinyTask, bert, gpt2, llama, roberta, vit
 
@@ -77,6 +81,8 @@ def test_nothing_and_everything() -> None:
     with row_seeds(torch.arange(2)):
         assert KeyedDropout(0.0, "a")(x) is x
     assert KeyedDropout(0.5, "a").train()(x) is x
+    with pytest.raises(ConfigError, match=r"dropout of 1\.0; expected at least 0 and below 1"):
+        KeyedDropout(1.0, "a")
 
 
 def test_rows_modules_positions_and_features_are_independent() -> None:
@@ -130,15 +136,6 @@ def test_the_order_of_rows_changes_nothing_and_one_vector_a_row_is_position_noug
 def test_seeds_of_steps_differ() -> None:
     seeds = torch.cat([step_seeds(KEY.fold(client), step, 100) for client in range(3) for step in range(3)])
     assert len(torch.unique(seeds)) == 900
-
-
-def test_rows_of_a_pass_keep_the_seeds_of_their_step() -> None:
-    keys = [KEY.fold(7), KEY.fold(9)]
-    found = pass_seeds(keys, 2, [3, 1], np.array([[2, 0], [0, 0]]))
-    expected = [step_seeds(keys[0], 2, 3)[2], step_seeds(keys[0], 2, 3)[0], *[step_seeds(keys[1], 2, 1)[0]] * 2]
-    assert found is not None
-    assert found.tolist() == [int(seed) for seed in expected]
-    assert pass_seeds([None, None], 0, [1, 1], np.zeros((2, 1), np.int64)) is None
 
 
 FAMILIES = {
@@ -244,3 +241,44 @@ def test_without_dropout_peft_has_nothing_to_replace() -> None:
     }
     assert len(names) == 6
     assert all(name.endswith(".lora_dropout.default") for name in names)
+
+
+def jobs(engine: SequentialEngine, *keys: Key | None) -> list[Job]:
+    """Ragged clients, each with a dropout key."""
+    rng = np.random.default_rng(0)
+    rows = [(np.arange(6), np.arange(20, 23)), (np.arange(4, 9), np.array([3, 3]), np.arange(2)), (np.arange(30, 31),)]
+    return [
+        Job(
+            client,
+            (engine.first + 0.05 * rng.normal(size=engine.layout.size)).astype(np.float32),
+            mine,
+            np.full(len(mine), 0.01),
+            LocalOptimizer("sgd"),
+            dropout=key,
+        )
+        for client, (mine, key) in enumerate(zip(rows, keys, strict=True))
+    ]
+
+
+ENGINES = [*((family, "lora") for family in FAMILIES), ("bert", "dora"), ("gpt2", "dora"), ("bert", "vblora")]
+
+
+@pytest.mark.parametrize(("family", "kind"), ENGINES, ids=["-".join(case) for case in ENGINES])
+def test_engines_agree_whatever_the_grouping_and_order(family: str, kind: str) -> None:
+    mine = task(family, kind)
+    sequential = SequentialEngine(mine, KEY)
+    keys = [KEY.fold(client) for client in range(3)]
+    dropped = jobs(sequential, *keys)
+    expected = list(sequential.train(dropped))
+    for tokens in (24, 400):
+        fused = FusedEngine(mine, KEY, device="cpu", precision="float32", micro_batch_tokens=tokens)
+        assert fused.plan()["engine"] == "fused"
+        for order in ((0, 1, 2), (2, 0, 1)):
+            for index, found in zip(order, fused.train([dropped[i] for i in order]), strict=True):
+                other = expected[index]
+                assert np.linalg.norm(found.delta - other.delta) <= 1e-4 * np.linalg.norm(other.delta)
+                np.testing.assert_allclose(found.losses, other.losses, rtol=1e-4)
+    for undropped in (jobs(sequential, None, None, None), jobs(sequential, *reversed(keys))):
+        for plain, other in zip(sequential.train(undropped), expected, strict=True):
+            same = undropped[other.client].dropout == dropped[other.client].dropout
+            assert np.allclose(plain.losses, other.losses, rtol=1e-3) == same
