@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float, Int64
 
 from qfedfm.adapters.dropout import KeyedDropout
 from qfedfm.clients.bins import LENGTH, Bins, pack
-from qfedfm.clients.lean import Encode, Layer, Linear, Norm, Pair, Pass, encode
+from qfedfm.clients.lean import Encode, Layer, Norm, encode
 from qfedfm.clients.lora import plain_pair
 from qfedfm.clients.prefix import ReachedError
+from qfedfm.clients.products import Linear, Pair, Pass
 from qfedfm.clients.trace import Trace
 
 

@@ -50,7 +50,7 @@ def _elapsed(call: Callable[[], object], device: torch.device) -> float:
 
 
 def probe_attention(model: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> str:
-    """``eager`` if attention written out is clearly faster, forward and back, than torch's fused kernel; else ``default``.
+    """``eager`` if written-out attention is clearly faster, there and back, than the fused kernel; else ``default``.
 
     The fused kernel's way back can be many times slower in bfloat16 on a CPU, and is usually the faster one elsewhere.
 
