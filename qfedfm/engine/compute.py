@@ -14,9 +14,11 @@ def _bytes(size: Any) -> int | Literal["auto"]:
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", size, re.IGNORECASE)
         unit = 1024 if found and found[3] else 1000
         size = int(float(found[1]) * unit ** " kmgt".index(found[2].lower() or " ")) if found else 0
-    if size != "auto" and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-        raise ValueError('a size such as "4 GB", a number of bytes, or "auto"')
-    return size
+    if size == "auto":
+        return "auto"
+    if isinstance(size, int) and not isinstance(size, bool) and size > 0:
+        return size
+    raise ValueError('a size such as "4 GB", a number of bytes, or "auto"')
 
 
 Memory = Annotated[

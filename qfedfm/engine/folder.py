@@ -64,6 +64,11 @@ class Folder:
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise CheckpointError(f"{nearest} cannot be written", "a folder of yours", "choose another --out")
 
+    def create(self) -> None:
+        """Makes the folder."""
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+
     def note(self, about: Mapping[str, Any]) -> None:
         """Writes what the next session must know."""
         write_json(self.path / "run.json", {"digest": self.digest, **about})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from qfedfm.clients.jobs import ClientEngine
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.core.errors import ConfigError
@@ -12,16 +14,19 @@ from qfedfm.engine.compute import Engine
 from qfedfm.tasks.protocol import Task
 
 
-def client_engine(config: Engine, task: Task, plan: Mapping[str, str] | None = None) -> ClientEngine:
+def client_engine(
+    config: Engine, task: Task, plan: Mapping[str, str] | None = None, rows: np.ndarray | None = None
+) -> ClientEngine:
     """Builds the engine.
 
     Args:
         config: the experiment's ``[engine]`` table.
         task: what is trained.
         plan: the choices of an earlier session of the same run, repeated without measuring again.
+        rows: all rows that the run can need, worth keeping what is computed once for each; None for all of the task.
 
     Raises:
-        ConfigError: the device is not there.
+        ConfigError: the device is not there, or the memory is too little for one client.
     """
     import torch
 
@@ -38,4 +43,6 @@ def client_engine(config: Engine, task: Task, plan: Mapping[str, str] | None = N
         return SequentialEngine(task, key, device)
     from qfedfm.clients.fused import FusedEngine
 
-    return FusedEngine(task, key, device=device, precision=config.precision, plan=plan)
+    return FusedEngine(
+        task, key, device=device, precision=config.precision, plan=plan, memory=config.memory_bytes, cache_rows=rows
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from jaxtyping import Float32
 
 from qfedfm.core.errors import ConfigError, StackError
 from qfedfm.core.progress import Event, Watch, silent
+from qfedfm.engine.environment import commit, versions
 from qfedfm.engine.experiment import Experiment
 from qfedfm.engine.folder import Folder
-from qfedfm.engine.machine import client_engine
+from qfedfm.engine.lock import locked
 from qfedfm.engine.result import Result
 from qfedfm.engine.session import Session
 from qfedfm.engine.setting import Bench
@@ -38,7 +40,7 @@ def play(experiment: Experiment, method: str, seed: int, task: Task | None = Non
     if method not in experiment.methods:
         raise ConfigError(f"method {method!r}", f"one of {', '.join(experiment.methods)}")
     task = task or experiment.build_task()
-    bench = Bench(experiment, task, client_engine(experiment.engine, task))
+    bench = Bench.build(experiment, task, [seed], None, 0)
     setting = bench.setting(experiment.arm(method), seed, experiment.total_rounds)
     (state,) = begin(bench.engine, [setting])
     yield Round(0, state.history[-1], state.model)
@@ -53,18 +55,53 @@ def run(
 ) -> Result:
     """Runs all methods on all seeds; see `Experiment.run`."""
     folder = Folder(out, experiment.digest if task is None else f"{experiment.digest}-{task.name}")
-    known = folder.claim(resume)
+    with ExitStack() as lock:
+        new = not out.is_dir()
+        if not new:
+            lock.enter_context(locked(out))
+        known = folder.claim(resume)
+        bench = _prepare(experiment, task, known, watch)
+        if new:
+            folder.create()
+            lock.enter_context(locked(out))
+            folder.claim(resume=False)  # another process may have been as quick
+        plan, made = dict(bench.engine.plan()), {"commit": commit(), "packages": versions()}
+        folder.note({"made": made, **known, "epoch": bench.epoch, "plan": plan})
+        return Session(bench, folder, watch).run()
+
+
+def _prepare(experiment: Experiment, task: Task | None, known: Mapping[str, Any], watch: Watch) -> Bench:
+    """Model, data and engine, after all that can be checked without them; ``known`` is the note of earlier sessions."""
     if experiment.tune is not None:
         for method, settings in candidates(experiment.tune, list(experiment.methods)).items():
             for choice in settings:
                 _try(experiment, method, choice)
+    for difference in _differences(known.get("made")):
+        watch(Event("warning", note=difference))
     watch(Event("prepare"))
     task = task or experiment.build_task()
-    engine = client_engine(experiment.engine, task, known.get("plan"))
-    bench = Bench(experiment, task, engine, known.get("epoch", -1) + 1)
+    seeds = (*experiment.seeds, *(experiment.tune.seeds if experiment.tune is not None else ()))
+    bench = Bench.build(experiment, task, seeds, known.get("plan"), known.get("epoch", -1) + 1)
     _check(bench)
-    folder.note({"epoch": bench.epoch, "plan": dict(engine.plan())})
-    return Session(bench, folder, watch).run()
+    return bench
+
+
+def _differences(made: Any) -> list[str]:
+    """A line when the run was begun by another commit or with other versions of what its numbers depend on."""
+    if not isinstance(made, dict) or not isinstance(made.get("packages"), dict):
+        return []
+    now, then = {"commit": commit(), **versions()}, {"commit": made.get("commit"), **made["packages"]}
+    changed = [
+        f"{name} {_short(then.get(name))} then, {_short(now.get(name))} now"
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
+    ]
+    return [f"this run was begun with other software: {'; '.join(changed)}"] if changed else []
+
+
+def _short(version: Any) -> str:
+    text = str(version or "unknown")
+    return text if len(text) < 40 else text[:7] + text[40:]
 
 
 def _try(experiment: Experiment, method: str, choice: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from qfedfm.engine.arm import Arm
 from qfedfm.engine.clientstates import ClientStates, InMemory
 from qfedfm.engine.evaluate import Tested
 from qfedfm.engine.experiment import Experiment, Hostile
+from qfedfm.engine.machine import client_engine
 from qfedfm.incentives.participation import Participation
 from qfedfm.tasks.protocol import Split, Task
 
@@ -47,6 +49,12 @@ class Drawn:
     def tested(self) -> Tested:
         """The test sets."""
         return Tested.of(self.split)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """All rows that a run on this seed can look at, ascending."""
+        held = (*self.split.train.values(), *self.split.test.values(), self.split.validation, self.split.tuning)
+        return np.asarray(np.unique(np.concatenate(held)))
 
     @cached_property
     def sizes(self) -> frozenset[int]:
@@ -150,6 +158,23 @@ class Bench:
     engine: ClientEngine
     epoch: int = 0
     _drawn: dict[int, Drawn] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def build(
+        cls, experiment: Experiment, task: Task, seeds: Iterable[int], plan: Mapping[str, str] | None, epoch: int
+    ) -> Bench:
+        """Draws what belongs to the seeds, and builds the engine for their rows.
+
+        Args:
+            experiment: the configuration.
+            task: model and data.
+            seeds: all that will be played.
+            plan: the engine's choices in an earlier session, or None.
+            epoch: earlier sessions.
+        """
+        drawn = {seed: draw(task, seed, experiment.hostile) for seed in seeds}
+        rows = np.unique(np.concatenate([one.rows for one in drawn.values()]))
+        return cls(experiment, task, client_engine(experiment.engine, task, plan, rows), epoch, drawn)
 
     def drawn(self, seed: int) -> Drawn:
         """What a seed draws, drawn once."""

@@ -36,8 +36,8 @@ class Participation(BaseModel):
     """How many clients a round invites, and how reliable they are.
 
     The invited are a uniform sample without replacement, drawn in time that depends on their number and not on the
-    population's. Whether an invited client drops out or is late depends on the key, the round and its id only, so adding
-    or removing others changes neither.
+    population's. Whether an invited client drops out or is late depends on the key, the round and its id only, so
+    adding or removing others changes neither.
 
     Args:
         clients_per_round: how many are invited; None invites all.
@@ -78,11 +78,10 @@ class Participation(BaseModel):
             ConfigError: more clients a round than there are.
         """
         invited = self._sample(key.fold(round, "invited"), population)
-        silent = {c for c in invited if self.dropout and _uniform(key, round, c, "dropout") < self.dropout}
-        late = tuple(
-            c for c in invited if self.late and c not in silent and _uniform(key, round, c, "late") < self.late
-        )
-        return Attendance(invited, tuple(sorted(silent)), late)
+        dropped = tuple(c for c in invited if self.dropout and _uniform(key, round, c, "dropout") < self.dropout)
+        left = sorted({*invited} - {*dropped}) if self.late else ()
+        late = tuple(c for c in left if _uniform(key, round, c, "late") < self.late)
+        return Attendance(invited, dropped, late)
 
     def _sample(self, key: Key, population: tuple[ClientId, ...]) -> tuple[ClientId, ...]:
         count = self.cohort(len(population))
