@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32, Int64
 from qfedfm.adapters.tensors import layout_of, vector_of
 from qfedfm.clients.dropout import step_seeds
 from qfedfm.clients.jobs import Job, LocalOptimizer, Query, Trained
-from qfedfm.clients.memory import budget, fitted
+from qfedfm.clients.memory import budget, fitted, guarded
 from qfedfm.clients.network import Network
 from qfedfm.clients.optimiser import Lanes, check_job, check_vector, step_
 from qfedfm.clients.passes import PassRows, packed_passes, padded_passes, passes_over
@@ -23,7 +23,7 @@ from qfedfm.clients.relabelling import trained_labels
 from qfedfm.clients.selfcheck import TOLERANCE, distance, probe_rows
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.clients.trace import UnfusableError
-from qfedfm.core.errors import ConfigError, DataError
+from qfedfm.core.errors import DataError
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.phases import phase
@@ -88,10 +88,9 @@ class FusedEngine:
         if self._plan.engine == "fused":
             rows = np.arange(len(self._lengths)) if cache_rows is None else np.unique(cache_rows)
             try:
-                self._prepare(rows, memory, cache_bytes, repeated=plan is not None)
-                self._check(key)
-            except torch.OutOfMemoryError:
-                raise ConfigError("a model that does not fit into memory", "", "take a smaller one") from None
+                with guarded():
+                    self._prepare(rows, memory, cache_bytes, repeated=plan is not None)
+                    self._check(key)
             except (UnfusableError, RuntimeError, ValueError, TypeError, NotImplementedError, KeyError) as error:
                 _log.warning("training one client after the other: %s", " ".join(str(error).split())[:200])
                 self._plan = replace(self._plan, engine="sequential", precision="float32", prefix="computed")
@@ -191,6 +190,7 @@ class FusedEngine:
             found[i] = Trained(job.client, delta[lane].copy(), mine, state)
         return [found[i] for i in range(len(jobs))]
 
+    @guarded()
     def _gradients(self, jobs: Sequence[Job], step: int, lanes: Lanes) -> Float[np.ndarray, " k"]:
         """Fills ``lanes.gradient`` and returns each client's mean loss."""
         lanes.gradient.zero_()
@@ -265,6 +265,7 @@ class FusedEngine:
         blocks = range(0, len(queries), self._plan.lanes)
         return [found for first in blocks for found in self._evaluate(queries[first : first + self._plan.lanes])]
 
+    @guarded()
     def _evaluate(self, queries: Sequence[Query]) -> list[Float32[np.ndarray, "n classes"]]:
         found = [np.zeros((len(query.rows), self.task.classes), np.float32) for query in queries]
         x = torch.from_numpy(np.stack([query.vector for query in queries])).to(self._device)

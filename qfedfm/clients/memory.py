@@ -6,7 +6,8 @@ the matrices of all clients at work. The interpreter, the libraries and the data
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -101,6 +102,17 @@ def fitted(plan: Plan, needs: Needs, memory: int) -> Plan:
     cache = max(0, min(needs.cache, left // 2, left - needs.lane))
     lanes = max(1, (left - cache) // needs.lane)
     return replace(plan, micro_batch_tokens=tokens, lanes=int(min(lanes, 2**16)), cache_bytes=int(cache))
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Inside, a device that runs out of memory (others may use it as well) is an error that says what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        remedy = "lower engine.memory, or free the device; the run goes on with --resume"
+        raise ConfigError(f"less memory on the device than engine.memory says ({reason})", "", remedy) from None
 
 
 def _megabytes(size: int) -> str:
