@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -125,7 +126,7 @@ def distances(X: Float32[np.ndarray, "n d"], clients: tuple[int, ...]) -> Distan
     in_order = bool((order == np.arange(n)).all())
     rows = None if in_order else order
     centred = _should_centre(X, rows)
-    G = np.sum(over_strips(d, lambda start, stop: _gram32(X[:, start:stop], rows, centred), _CHUNK), axis=0)
+    G = functools.reduce(np.add, over_strips(d, lambda a, b: _gram32(X[:, a:b], rows, centred), _CHUNK))
     if not in_order:
         back = np.argsort(order)
         G = np.ascontiguousarray(G[np.ix_(back, back)])

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from threading import Lock, local
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -14,6 +14,7 @@ _STRIPS = 16
 _NARROWEST = 2**14
 _one_at_a_time = Lock()
 """The number of BLAS threads belongs to the process: two callers would each restore what the other had set."""
+_thread = local()
 
 
 @functools.cache
@@ -38,7 +39,7 @@ def over_strips(d: int, work: Callable[[int, int], Result], align: int = 1) -> l
     """``work(start, stop)`` on up to 16 strips of d columns, in threads of their own.
 
     Strips follow d alone, and each is worked on by one thread: BLAS splits a product by the number of its threads, and
-    the last bits with it.
+    the last bits with it. Inside of ``work`` the same function runs in the thread that called it.
 
     Args:
         d: columns.
@@ -55,11 +56,20 @@ def over_strips(d: int, work: Callable[[int, int], Result], align: int = 1) -> l
     width = max(_NARROWEST, -(-d // _STRIPS))
     width = -(-width // align) * align
     starts = range(0, d, width)
+
+    def strip(start: int) -> Result:
+        _thread.busy = True
+        try:
+            return work(start, min(start + width, d))
+        finally:
+            _thread.busy = False
+
+    if getattr(_thread, "busy", False):
+        return [work(start, min(start + width, d)) for start in starts]
     with _one_at_a_time:
         count = min(threads(), len(starts))
         with _blas().limit(limits=1):
-            each = _pool(count, os.getpid()).map if count > 1 else map
-            return list(each(lambda start: work(start, min(start + width, d)), starts))
+            return list((_pool(count, os.getpid()).map if count > 1 else map)(strip, starts))
 
 
 def over_columns(d: int, width: int, work: Callable[[slice], object]) -> None:

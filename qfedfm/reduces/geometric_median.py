@@ -43,7 +43,8 @@ class GeometricMedian(Reduce):
         ConfigError: a field is not positive or not below 1.
 
     Differs from the paper: μ is relative, where the paper has an absolute ν = 1e-6 that bounds the distance below;
-    iterates to convergence, where the paper stops after a few rounds to save secure sums.
+    iterates to convergence, where the paper stops after a few rounds to save secure sums; inner products of large
+    cohorts are float32 ones, so that distances are right to about 1e-7 (1e-5 for the worst updates) of themselves.
     """
 
     smoothing: Annotated[float, Field(gt=0, lt=1)] = 1e-6

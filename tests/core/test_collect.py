@@ -114,18 +114,29 @@ def test_too_few_updates_are_refused():
         collector.finish({}, server_at())
 
 
-def test_the_mean_of_ten_thousand_clients_needs_memory_for_a_few():
-    layout = Layout.of({"x": (5_000,)})
-    x = np.random.default_rng(0).normal(size=5_000).astype(np.float32)
+def test_the_mean_of_many_clients_needs_memory_for_a_few():
+    layout, n = Layout.of({"x": (20_000,)}), 1_000
+    x = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
     tracemalloc.start()
-    collector = bound(layout=layout).collect(10_000)
-    for client in range(10_000):
+    collector = bound(layout=layout).collect(n)
+    for client in range(n):
         collector.add(client, x, 1.0)
     reduced, _ = collector.finish({}, server_at())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     np.testing.assert_allclose(reduced.vector, x, rtol=1e-6)
-    assert peak < 4 * layout.size * (block_rows(layout.size) + 10) + 10_000 * 500
+    assert peak < 4 * layout.size * (block_rows(layout.size) + 12) + 500 * n < 4 * layout.size * n / 10
+
+
+def test_what_is_kept_for_a_mean_does_not_grow_with_the_clients():
+    collector, x = bound().collect(10_000), np.ones(LAYOUT.size, np.float32)
+    sizes = []
+    for client in range(10_000):
+        collector.add(client, x, 1.0)
+        if client in (100, 9_999):
+            sizes.append(sum(value.nbytes for value in vars(collector).values() if isinstance(value, np.ndarray)))
+    assert sizes[0] == sizes[1] > 0
+    np.testing.assert_array_equal(collector.finish({}, server_at())[0].vector, x)
 
 
 def test_a_block_is_small_for_long_updates():
