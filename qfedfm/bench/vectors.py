@@ -28,9 +28,7 @@ def hostile(n: int) -> int:
     return n // 5
 
 
-def timed(
-    work: Callable[[T], np.ndarray], given: Callable[[], T], least: float = 1.0
-) -> tuple[float, Float32[np.ndarray, " d"]]:
+def timed(work: Callable[[T], np.ndarray], given: Callable[[], T], least: float = 1.0) -> tuple[float, np.ndarray]:
     """The median seconds of a call and its result.
 
     The first call warms up. There are at least three more, and as many as ``least`` seconds hold; a call that takes

@@ -61,7 +61,7 @@ def train(model: torch.nn.Module, federation: Federation, rows: Sequence[np.ndar
     return float(np.mean(losses))
 
 
-def average(updates: Sequence[Values], weights: Sequence[float]) -> Values:
+def average(updates: Sequence[Values], weights: Sequence[int]) -> Values:
     """The weighted mean."""
     shares = torch.tensor(weights) / sum(weights)
     return [torch.tensordot(shares, torch.stack(tensors), 1) for tensors in zip(*updates, strict=True)]

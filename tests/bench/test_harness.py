@@ -1,0 +1,148 @@
+"""Every benchmark with made-up measurements: what is run, in which order, and what the report says."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from qfedfm.bench import aggregate, comparison, fused, harness, process, scale, simulate
+from qfedfm.bench.cases import LOWER
+from qfedfm.bench.runner import Runner
+from qfedfm.bench.table import table
+from qfedfm.core.errors import ConfigError, MissingExtraError
+from qfedfm.engine.experiment import Experiment
+
+ABOUT = {"environment": {"commit": "abc"}, "startup_seconds": 2.0, "peak_megabytes": 300.0, "wall_seconds": 9.0}
+
+
+def answers(side) -> Mapping[str, object]:
+    """What each program would say if ours took half the time of everything else."""
+    given = side.options or {}
+    factor = 1.0 if "ours" in side.command[1] or side.name.startswith("fused") else 2.0
+    if "sequential" in side.name:
+        factor = 2.0
+    common = {**ABOUT, "round_seconds": [factor, factor], "client_steps": 80, "threads": 2, "accuracy": 0.5, "rows": 64}
+    if side.options is None:
+        out = Path(side.command[-1])
+        out.mkdir()
+        runs = [{"train_seconds": 1.0, "server_seconds": 0.5}] * 2
+        (out / "results.json").write_text(json.dumps({"environment": {"commit": "abc"}, "runs": runs}))
+        return common
+    seeds = given.get("experiment", {}).get("seeds", ())
+    special = {
+        "ours.devices": {"cuda": False},
+        "ours.accuracy": {"accuracies": [0.5 + 0.1 * seed / factor for seed in seeds]},
+        "ours.fused": {"overhead": 0.05 if "bfloat16" in side.name else None},
+        "ours.comparison": {"seconds": factor, "runs": 2},
+        "ours.scale": {"megabytes": 250.0},
+        "peers.bandwidth": {"cases": [{"n": n, "seconds": 0.01, "way": "sum"} for n in given.get("rows", ())]},
+    }
+    named = [
+        {"name": name, "n": n, "seconds": factor * n, "digest": [1.0, factor]} for name, n in (given.get("cases") or ())
+    ]
+    module = side.command[1].removeprefix("qfedfm.bench.")
+    return {**common, **({"cases": named} if named else {}), **special.get(module, {})}
+
+
+@pytest.fixture
+def everything_is_installed(monkeypatch):
+    for module in (aggregate, comparison, simulate):
+        monkeypatch.setattr(module, "require", lambda *names: None)
+
+
+def report(name, *, quick=True, repetitions=1):
+    played = []
+
+    def play(side):
+        played.append(side.name)
+        return answers(side)
+
+    return harness.bench(name, Runner(quick, repetitions, play=play)), played
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("name", harness.NAMES)
+@pytest.mark.usefixtures("everything_is_installed")
+def test_every_benchmark_makes_a_report(name, quick):
+    made, _ = report(name, quick=quick, repetitions=2)
+    assert list(made) == ["schema", "name", "environment", "cases"]
+    assert (made["schema"], made["name"], made["environment"]["commit"]) == (1, name, "abc")
+    assert made["cases"]
+    for line in made["cases"]:
+        assert {"case", "unit", "ours", "peer", "peer_name", "ratio", "spread"} <= set(line)
+        better = line["peer"] / line["ours"] if line["unit"] in LOWER else line["ours"] / line["peer"]
+        assert line["ratio"] == pytest.approx(better, rel=2e-3)
+    assert json.loads(json.dumps(made)) == made
+    assert table(made).row_count == len(made["cases"])
+
+
+@pytest.mark.usefixtures("everything_is_installed")
+def test_sides_take_turns():
+    _, played = report("aggregate", repetitions=2)
+    sides = [aggregate.OURS, aggregate.BYZFL, aggregate.BANDWIDTH]
+    assert played == [*sides, *sides]
+
+
+@pytest.mark.usefixtures("everything_is_installed")
+def test_a_loop_that_takes_twice_as_long_is_half_as_good():
+    made, _ = report("simulate", quick=False)
+    lines = {(line["case"], line["peer_name"]): line for line in made["cases"]}
+    training = lines["all layers: training", simulate.BARE]
+    assert (training["ours"], training["peer"], training["ratio"]) == (40.0, 20.0, 2.0)
+    assert ("last 2 layers: training", simulate.FLOWER) in lines
+    assert lines["all layers: peak memory", simulate.FLOWER]["ratio"] == 1.0
+    assert lines["evaluation", simulate.BARE16]["ours"] == 64.0
+
+
+@pytest.mark.usefixtures("everything_is_installed")
+def test_the_peers_of_a_comparison_run_each_seed_once_and_are_charged_for_every_method():
+    made, _ = report("comparison", quick=False)
+    line = made["cases"][0]
+    assert (line["ours"], line["peer"], line["ratio"]) == (1.0, 6 * 4.0, 24.0)
+    assert (line["peer_runs_timed"], line["peer_runs_timed_times"]) == (3, 6)
+
+
+def test_flower_gets_the_arrangement_with_which_it_is_fastest(monkeypatch):
+    monkeypatch.setattr(simulate.os, "cpu_count", lambda: 2)
+    given = []
+
+    def play(side):
+        given.append((side.options["actors"], side.options["threads"]))
+        return {"client_steps": 80, "round_seconds": [1.0 if side.options["actors"] == 1 else 2.0]}
+
+    assert simulate.actors(Runner(False, 3, play=play)) == 1
+    assert given == [(1, 2), (2, 1)]
+    assert simulate.actors(Runner(True, 1, play=play)) == 2
+
+
+def test_the_paired_difference_of_the_accuracies():
+    """Ours 50 + 10 s, sequential 50 + 5 s for seeds s = 1 … 5: differences 5 s, mean 15, t-interval 2.776·s/√5."""
+    made, _ = report("fused", quick=False)
+    line = made["cases"][-1]
+    assert line["differences"] == [5, 10, 15, 20, 25]
+    assert line["difference"] == 15
+    assert line["ci95"] == pytest.approx([15 - 9.815, 15 + 9.815], abs=0.01)
+
+
+@pytest.mark.parametrize("layers", ["all", 2])
+def test_the_settings_are_experiments(layers):
+    for made in (simulate.settings(layers, 3), fused.settings(layers, 3)):
+        experiment = Experiment.of(made)
+        assert (experiment.total_rounds, experiment.training.steps, experiment.training.batch_size) == (3, 4, 8)
+        assert experiment.task.adapter.options["r"] == 8
+    assert Experiment.of(scale.cohort(10)).engine.mode == "sequential"
+
+
+def test_an_unknown_name_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"'simulat'.*simulate, comparison.*did you mean 'simulate'\?"):
+        harness.bench("simulat", Runner())
+
+
+@pytest.mark.parametrize("name", ["simulate", "comparison", "aggregate"])
+def test_without_the_peer_nothing_is_run(name, monkeypatch):
+    gone = ("flwr", "ray", "byzfl")
+    found = process.importlib.util.find_spec
+    monkeypatch.setattr(process.importlib.util, "find_spec", lambda name: None if name in gone else found(name))
+    with pytest.raises(MissingExtraError, match="bench"):
+        harness.bench(name, Runner(True, 1, play=lambda side: pytest.fail(f"{side.name} was run")))
