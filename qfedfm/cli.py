@@ -66,13 +66,18 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. training.rate=0.003.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="[FILE]", help="Write a Chrome trace of where the time goes (default: DIR/profile.json)."),
+    ] = None,
 ) -> None:
     """Run an experiment: its method, or all methods of its comparison, on all seeds."""
     settings = _settings(changes or [], seeds or [])
     options = [text for change in changes or [] for text in ("--set", change)]
     options += [text for seed in seeds or [] for text in ("--seed", str(seed))]
+    options += [] if profile is None else ["--profile", *([profile] if profile else [])]
     try:
-        _run(experiment, out, settings, resume)
+        _run(experiment, out, settings, resume, profile)
     except KeyboardInterrupt:
         where = ["--out", str(out)] if out is not None else []
         again = shlex.join(["qfedfm", "run", str(experiment), *where, *options, "--resume"])
@@ -80,7 +85,7 @@ def run(
         raise typer.Exit(130) from None
 
 
-def _run(path: Path, out: Path | None, settings: dict[str, Any], resume: bool) -> None:
+def _run(path: Path, out: Path | None, settings: dict[str, Any], resume: bool, profile: str | None) -> None:
     from rich.console import Console
 
     from qfedfm.engine.experiment import Experiment
@@ -91,11 +96,29 @@ def _run(path: Path, out: Path | None, settings: dict[str, Any], resume: bool) -
     if resume and not folder.exists():
         sys.stderr.write(f"There is no run in {folder} yet: starting it.\n")
     with live(Console(stderr=True)) as watch:
-        result = loaded.run(folder, resume=resume, watch=watch)
+        trace = None if profile is None else Path(profile) if profile else folder / "profile.json"
+        result = loaded.run(folder, resume=resume, watch=watch, profile=trace)
     Console().print(result.table())
-    for sentence in result.results["conclusion"]:
+    for sentence in [*result.results["conclusion"], *(_profile(trace) if trace is not None else ())]:
         typer.echo(sentence)
     typer.echo(f"Report: {result.folder / 'report.html'}")
+
+
+def _profile(trace: Path) -> list[str]:
+    from qfedfm.engine.profile import sentences
+
+    if not trace.exists():
+        return []
+    found = json.loads(trace.read_text(encoding="utf-8"))["otherData"]
+    return [*sentences(found), f"Trace: {trace} (for Perfetto or chrome://tracing)"]
+
+
+def _words(given: list[str]) -> list[str]:
+    """The command line with the file that ``--profile`` stands for where none follows it: the empty name."""
+    following = [*given[1:], "-"]
+    bare = [after.startswith("-") or after.endswith(".toml") for after in following]
+    pairs = zip(given, bare, strict=True)
+    return [f"{word}=" if word == "--profile" and alone else word for word, alone in pairs]
 
 
 @app.command(short_help="Write the report of one or several runs again.")
@@ -201,7 +224,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal that cannot show ✓ or Δ must not stop a run
     sys.path.append(os.getcwd())  # where a user's own task lies; after all else, so that it hides nothing
     try:
-        app()
+        app(_words(sys.argv[1:]))
     except QfedfmError as error:
         _refuse(str(error))
     except OSError as error:

@@ -238,6 +238,35 @@ def _folder(path):
     path.mkdir()
 
 
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (("--profile", "tiny.toml", "--out", "out"), "out/profile.json"),
+        (("tiny.toml", "--out", "out", "--profile"), "out/profile.json"),
+        (("tiny.toml", "--profile", "--out", "out"), "out/profile.json"),
+        (("tiny.toml", "--profile", "trace.json", "--out", "out"), "trace.json"),
+        (("tiny.toml", "--out", "out", "--profile=deep/trace.json"), "deep/trace.json"),
+    ],
+)
+def test_a_profile(qfedfm, words, file):
+    status, out, _ = qfedfm("run", *words)
+    assert status == 0
+    assert f"Trace: {file}" in out
+    found = json.loads(Path(file).read_text())
+    events = found["traceEvents"]
+    assert {"train", "data", "encode", "wire", "reduce", "evaluate", "save"} <= {event["name"] for event in events}
+    assert all(event["ph"] == "X" and event["ts"] >= 0 and event["dur"] >= 0 for event in events)
+    whole = found["otherData"]["seconds"]
+    assert max(event["ts"] + event["dur"] for event in events) <= whole * 1e6
+    assert 0 < sum(found["otherData"]["phases"].values()) <= whole
+
+
+def test_a_mistake_leaves_no_profile(qfedfm):
+    refused(qfedfm("run", "tiny.toml", "--profile", "p.json", "--set", "hostile.clients=[9]"), "hostile client 9")
+    assert not Path("p.json").exists()
+    refused(qfedfm("run", "tiny.toml", "--set", "engine.memory=lots"), "engine.memory = 'lots'", '"4 GB"')
+
+
 def test_a_run_that_is_there_already(qfedfm):
     status, out, err = qfedfm("run", "tiny.toml", "--out", "out")
     assert status == 0
@@ -339,7 +368,9 @@ def test_help_is_quick_and_lists_what_works():
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 1.5
     listed = found.stdout.partition("Commands:")[2]
-    assert [line.split()[0] for line in listed.strip().splitlines()] == ["run", "report", "methods", "doctor", "schema"]
+    assert [line.split()[0] for line in listed.strip().splitlines()] == [
+        "run", "report", "methods", "bench", "doctor", "schema",
+    ]  # fmt: skip
     assert "..." not in listed
 
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -52,10 +52,20 @@ class Recorder:
     synchronize: Callable[[], None] | None = None
     spans: list[Span] = field(default_factory=list)
 
-    def seconds(self, name: str, within: str | None = None) -> float:
-        """Seconds in phases of this name, those inside another of the name once; ``within`` asks for one around it."""
-        found = [span for span in self.spans if span.path[-1] == name and name not in span.path[:-1]]
-        return sum(span.end - span.start for span in found if within is None or within in span.path[:-1]) / 1e9
+    def seconds(self, *names: str, within: Container[str] | None = None) -> float:
+        """Seconds in phases of these names, those inside another of them once.
+
+        Args:
+            names: of the phases.
+            within: only those that have one of these somewhere around them.
+        """
+        total = 0
+        for span in self.spans:
+            *around, name = span.path
+            outermost = name in names and not any(each in names for each in around)
+            if outermost and (within is None or any(each in within for each in around)):
+                total += span.end - span.start
+        return total / 1e9
 
     def own(self) -> dict[str, float]:
         """Seconds of each name outside the phases inside it: together they are no more than the time that passed.

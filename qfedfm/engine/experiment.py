@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -236,7 +237,13 @@ class Experiment(_Model):
         return self.task if isinstance(self.task, TextClassification) else self.task.build()
 
     def run(
-        self, out: str | Path | None = None, *, resume: bool = False, task: Task | None = None, watch: Watch = silent
+        self,
+        out: str | Path | None = None,
+        *,
+        resume: bool = False,
+        task: Task | None = None,
+        watch: Watch = silent,
+        profile: str | Path | None = None,
     ) -> Result:
         """Runs all methods and seeds and writes the results into ``out`` (default ``runs/<name>``).
 
@@ -245,13 +252,17 @@ class Experiment(_Model):
             resume: go on where an interrupted run of the same experiment stopped.
             task: used instead of the one in the configuration.
             watch: called with an `Event` after each round.
+            profile: where to write a Chrome trace of where the time went, or None.
 
         Raises:
             CheckpointError: the folder holds results and ``resume`` is false, or they are of another experiment.
         """
+        from qfedfm.engine.profile import profiling
         from qfedfm.engine.run import run
 
-        return run(self, Path(out) if out else Path("runs") / self.name, resume=resume, task=task, watch=watch)
+        folder = Path(out) if out else Path("runs") / self.name
+        with profiling(Path(profile)) if profile is not None else nullcontext():
+            return run(self, folder, resume=resume, task=task, watch=watch)
 
     def rounds(self, method: str | None = None, seed: int | None = None, task: Task | None = None) -> Iterator[Round]:
         """One method on one seed, a round at a time, in memory, for notebooks; round 0 is the model before training."""

@@ -36,7 +36,8 @@ def test_times_are_those_of_the_clock_and_nested_time_is_counted_once(clock):
     assert recorder.own() == {"train": 2, "forward": 3, "backward": 4, "reduce": 11}
     assert recorder.seconds("train") == 9
     assert recorder.seconds("forward") == 9
-    assert recorder.seconds("forward", within="train") == 3
+    assert recorder.seconds("forward", within=["train"]) == 3
+    assert recorder.seconds("forward", "backward", "reduce") == 18
     events = {(event["name"], event["ts"], event["dur"]) for event in recorder.trace()["traceEvents"]}
     assert events == {
         ("train", 1e6, 9e6),
