@@ -31,8 +31,8 @@ class Adapter(pydantic.BaseModel):
     """Which parameters of the model are trained and travel.
 
     Args:
-        kind: a peft adapter by its ``peft_type`` in lower case: ``lora``, ``ia3``, ``ln_tuning`` …, of those that the fused
-            engine trains for many clients in one pass in every family of models (``adapters/kinds.py`` lists them).
+        kind: a peft adapter by its ``peft_type`` in lower case: ``lora``, ``ia3``, ``ln_tuning`` …, of those that
+            the fused engine trains for many clients in one pass in every family of models (see ``adapters/kinds.py``).
         options: passed to peft's configuration class of that kind (``r``, ``lora_alpha``, ``target_modules`` …).
             Dropout (``lora_dropout`` …) acts in local training, with masks that come from the run's key.
         layers: ``"all"``, or how many transformer layers, counted from the last, carry the adapter. What lies below the

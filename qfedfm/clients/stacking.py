@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from qfedfm.clients.deltas import plain_delta
 from qfedfm.clients.lora import low_rank_forward, plain_pair
 from qfedfm.clients.mapped import mapped_forward
 from qfedfm.clients.prompts import stack_prompts
@@ -54,6 +55,7 @@ def stack_modules(model: torch.nn.Module, found: Trace) -> LaneParameters:
             module.forward = stack_prompts(modules[found.prompts[owner]], module, names, current)
             continue
         else:
+            plain_delta(module)
             forward = mapped_forward(module, names, current)
         kinds = {parameter.dtype for parameter in module.parameters()}
         if len(kinds) == 1:
