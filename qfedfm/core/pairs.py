@@ -79,9 +79,10 @@ class Distances:
         With the inner products G of x around a row, those of X are M·G·Mᵀ where the rows of M sum to one. The errors
         are those of the rows by which two mixtures differ.
         """
-        if self.products is None:
-            return None
-        G = mixing @ self.gram(int(np.median(self.squares, axis=1).argmin())) @ mixing.T
+        row = int(np.median(self.squares, axis=1).argmin())
+        from_row = self.squares[row]
+        around = self.gram(row) if self.products is not None else (from_row[:, None] + from_row - self.squares) / 2
+        G = mixing @ around @ mixing.T
         G = (G + G.T) / 2
         squares = squared_distances(G)
         norms = np.diagonal(G)
@@ -89,7 +90,8 @@ class Distances:
         equal = same[:, None] == same
         if (~equal & (squares <= _RESOLVED * (norms[:, None] + norms))).any():
             return None
-        return Distances(np.where(equal, 0.0, squares), np.zeros_like(squares), G, X, self.clients)
+        products = None if self.products is None else G
+        return Distances(np.where(equal, 0.0, squares), np.zeros_like(squares), products, X, self.clients)
 
 
 def doubtful(
@@ -126,6 +128,8 @@ def distances(X: Float32[np.ndarray, "n d"], clients: tuple[int, ...]) -> Distan
     in_order = bool((order == np.arange(n)).all())
     rows = None if in_order else order
     centred = _should_centre(X, rows)
+    if centred is None:
+        return exact_distances(X, clients)
     G = functools.reduce(np.add, over_strips(d, lambda a, b: _gram32(X[:, a:b], rows, centred), _CHUNK))
     if not in_order:
         back = np.argsort(order)
@@ -138,18 +142,26 @@ def distances(X: Float32[np.ndarray, "n d"], clients: tuple[int, ...]) -> Distan
     return Distances(squares, errors, G, X, clients).settled(squares < _CLOSE * sums)
 
 
-def _should_centre(X: Float32[np.ndarray, "n d"], order: Int64[np.ndarray, " n"] | None) -> bool:
-    """Whether fewer pairs are close beside their distance from the mean than from the origin, on some columns."""
+def _should_centre(X: Float32[np.ndarray, "n d"], order: Int64[np.ndarray, " n"] | None) -> bool | None:
+    """Whether fewer pairs are close beside their distance from the mean than from the origin, on some columns.
+
+    None where float32 would be lost labour: squares out of its range, or too many close pairs either way.
+    """
     d = X.shape[1]
     sample = np.concatenate([X[:, start : start + _PROBE] for start in range(0, d, max(d // 8, _PROBE))], axis=1)
     sample = (sample if order is None else sample[order]).astype(np.float64)
-    return _close(sample - sample.mean(axis=0)) < _close(sample)
+    norms = np.einsum("nd,nd->n", sample, sample)
+    if norms.max() > _LARGEST or ((norms > 0) & (norms < _SMALLEST)).any():
+        return None
+    plain, centred = _close(sample), _close(sample - sample.mean(axis=0))
+    return None if min(plain, centred) > _FEW * len(X) ** 2 else centred < plain
 
 
 def _close(Y: Float64[np.ndarray, "n d"]) -> int:
+    """Pairs whose distance is small beside their norms."""
     G = Y @ Y.T
     sums = np.diagonal(G)[:, None] + np.diagonal(G)
-    return int((sums - 2 * G < _CLOSE * sums).sum())
+    return int(np.triu(sums - 2 * G < _CLOSE * sums, 1).sum())
 
 
 def _gram32(

@@ -189,13 +189,13 @@ class SumReduce(Reduce):
         in_order, d = bool((order[1:] > order[:-1]).all()), cohort.layout.size
         weights = cohort.weights.astype(np.float64)
         blocks = [slice(start, start + block_rows(d)) for start in range(0, cohort.n, block_rows(d))]
+        block_weights = [weights[order[block]] for block in blocks]
         vector = np.empty(d, np.float32)
 
         def work(columns: slice) -> None:
             total = np.zeros(columns.stop - columns.start)
-            for block in blocks:
-                rows = cohort.X[block, columns] if in_order else cohort.X[order[block], columns]
-                self.add(total, rows, weights[order[block]])
+            for block, own in zip(blocks, block_weights, strict=True):
+                self.add(total, cohort.X[block if in_order else order[block], columns], own)
             vector[columns] = self.finish(total, weights)
 
         over_columns(d, COLUMNS, work)

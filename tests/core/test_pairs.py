@@ -35,6 +35,8 @@ COHORTS = {
     "constant rows": lambda X: np.repeat(np.arange(1, N + 1, dtype=np.float32)[:, None] / 3, D, axis=1),
     "norms of all sizes": lambda X: X * np.logspace(-6, 3, N, dtype=np.float32)[:, None],
     "copies and near copies": duplicates_far_out,
+    "large in one place": lambda X: X * np.where(np.arange(D) == 77_777, np.float32(1e30), np.float32(1)),
+    "small in one place": lambda X: X * np.where(np.arange(D) < 2048, np.float32(1e-25), np.float32(1)),
     "too large to square": lambda X: X * np.float32(1e30),
     "too small to square": lambda X: X * np.float32(1e-30),
     "mostly zeros": lambda X: X * (np.arange(D) > D - 5000),
@@ -55,6 +57,9 @@ def test_float32_is_used_where_it_is_safe_and_only_there() -> None:
     assert (distances(X, IDS).errors > 0).sum() == N * (N - 1)
     assert (distances(X + np.float32(30), IDS).errors > 0).sum() == N * (N - 1)
     assert not distances(X[:, :5000], IDS).errors.any()
+    assert not distances(X * np.float32(1e30), IDS).errors.any()
+    X[:10] = X[:1] + np.float32(1e-3) * X[:10]
+    assert not distances(X, IDS).errors.any()
 
 
 def test_a_huge_row_leaves_the_others_as_they_are() -> None:
@@ -177,11 +182,12 @@ def test_reduces_of_one_cohort_share_the_distances(computed: list[np.ndarray]) -
     assert len(computed) == 1
 
 
+@pytest.mark.parametrize("copied", [True, False])
 @pytest.mark.parametrize("d", [60, D])
-def test_distances_of_mixtures_follow_from_those_of_the_rows(d: int) -> None:
+def test_distances_of_mixtures_follow_from_those_of_the_rows(d: int, copied: bool) -> None:
     X = normal(N, d) + np.float32(5)
     X[3] = 1e4
-    X[8] = X[2]
+    X[8] = X[2] if copied else X[8]
     lifted = qf.layers.Nnm(6).lift(cohort_of(X), server_at(d))
     assert "distances" in lifted.__dict__
     mixtures = lifted.mixing @ X.astype(np.float64)
