@@ -31,7 +31,10 @@ def toy() -> Experiment:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """The cell played in one go, and what kill -9 would have left after eight of its twelve rounds, resumed."""
+    """The cell played in one go, and what kill -9 would have left after eight of its twelve rounds, resumed.
+
+    The six runs play their rounds together, so that two of them are a round ahead of the others then.
+    """
     experiment, out = toy(), tmp_path_factory.mktemp("cell")
     task, seen = experiment.build_task(), []
 
@@ -41,7 +44,8 @@ def folders(tmp_path_factory):
             shutil.copytree(out / "whole", out / "parts")
 
     experiment.run(out / "whole", task=task, watch=watch)
-    assert len(list((out / "parts" / "checkpoints").rglob("*.safetensors"))) == 4
+    kept = out / "parts" / "checkpoints"
+    assert [len(list(kept.rglob(f"*.safetensors{end}"))) for end in ("", ".before")] == [6, 2]
     experiment.run(out / "parts", resume=True, task=task)
     return out / "whole", out / "parts"
 
