@@ -165,7 +165,10 @@ def bench(
     from qfedfm.bench.harness import bench as measure
     from qfedfm.bench.runner import Runner
     from qfedfm.bench.table import table
+    from qfedfm.core.errors import ConfigError
 
+    if json_path is not None and not json_path.parent.is_dir():
+        raise ConfigError(f"--json {json_path}", "a file in a folder that is there", f"make {json_path.parent} first")
     console = Console(stderr=True)
     with console.status(name) as status:
         runner = Runner(quick, repetitions or (1 if quick else 3), lambda side: status.update(f"{name}: {side}"))

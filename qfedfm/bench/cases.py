@@ -15,7 +15,13 @@ LOWER = ("seconds", "MB", "% of training")
 
 
 def case(
-    name: str, unit: str, ours: Sequence[float], peer: Sequence[float], peer_name: str, **extra: Any
+    name: str,
+    unit: str,
+    ours: Sequence[float],
+    peer: Sequence[float],
+    peer_name: str,
+    target: float | None = None,
+    **extra: Any,
 ) -> dict[str, Any]:
     """One line: medians over the repetitions, and how many times better ours is.
 
@@ -25,6 +31,7 @@ def case(
         ours: a number for each repetition.
         peer: likewise; the two of one repetition were measured next to each other.
         peer_name: what ``peer`` is.
+        target: the least ratio that is aimed for, or None.
         extra: further fields.
 
     Returns:
@@ -49,6 +56,7 @@ def case(
             for side, found in (("ours", ours), ("peer", peer), ("ratio", ratios))
         },
         "repetitions": len(ours),
+        **({} if target is None else {"target": target}),
         **extra,
     }
 

@@ -7,9 +7,10 @@ from typing import Any
 from qfedfm.bench.cases import both, case
 from qfedfm.bench.process import Side, require
 from qfedfm.bench.runner import Runner
-from qfedfm.bench.simulate import OURS, actors, peers, settings
+from qfedfm.bench.simulate import BARE, FLOWER, OURS, actors, peers, settings
 
 METHODS = ("mean", "median", "trimmed-mean", "krum", "multi-krum", "geometric-median")
+TARGETS = {BARE: 6.0, FLOWER: 6.0}
 _GUARDED = ("trimmed-mean", "krum", "multi-krum")
 
 
@@ -48,5 +49,5 @@ def _compare(runner: Runner, layers: str | int, count: int) -> tuple[list[dict[s
             "peer_runs_timed": len(seeds),
             "peer_runs_timed_times": len(methods),
         }
-        found.append(case(name, "seconds", own, seconds, side.name, **extra))
+        found.append(case(name, "seconds", own, seconds, side.name, TARGETS.get(side.name), **extra))
     return found, dict(answers[OURS][0]["environment"])

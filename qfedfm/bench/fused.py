@@ -52,7 +52,9 @@ def _speed(runner: Runner, layers: str | int, *, cuda: bool) -> tuple[list[dict[
     for name in list(engines)[:2]:
         rates = [[rate(answer) for answer in answers[side]] for side in (name, SEQUENTIAL)]
         extra = both(answers[name], answers[SEQUENTIAL], "startup_seconds", "peak_megabytes")
-        found.append(case(f"{name}: {where}", "client-steps/s", rates[0], rates[1], SEQUENTIAL, **extra))
+        found.append(
+            case(f"{name}: {where}", "client-steps/s", rates[0], rates[1], SEQUENTIAL, 10.0 if cuda else None, **extra)
+        )
     fastest = answers[next(iter(engines))]
     return [*found, *_overhead(fastest, where)], dict(fastest[0]["environment"])
 
@@ -62,7 +64,7 @@ def _overhead(answers: Sequence[Answer], where: str) -> list[dict[str, Any]]:
     if not shares:
         return []
     name = f"fused, bfloat16: beside forward and backward, {where}"
-    return [case(name, "% of training", shares, [100 * OVERHEAD] * len(shares), "target")]
+    return [case(name, "% of training", shares, [100 * OVERHEAD] * len(shares), "the most that it may be", 1.0)]
 
 
 def _accuracy(runner: Runner) -> list[dict[str, Any]]:
@@ -81,7 +83,7 @@ def _accuracy(runner: Runner) -> list[dict[str, Any]]:
     differences = [one - other for one, other in zip(ours, peer, strict=True)]
     centre, n = statistics.mean(differences), len(differences)
     half = _T95[n] * statistics.stdev(differences) / n**0.5
-    about = {
+    about: dict[str, Any] = {
         "difference": rounded(centre),
         "ci95": [rounded(centre - half), rounded(centre + half)],
         "differences": [rounded(value) for value in differences],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from qfedfm.bench.cases import Answer, both, case
+from qfedfm.bench.cases import Answer, Answers, both, case
 from qfedfm.bench.process import Side
 from qfedfm.bench.runner import Runner
 
@@ -48,26 +48,39 @@ def bench(runner: Runner) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         for name, experiment in {**populations, **cohorts}.items()
     ]
     answers = runner.measure(sides)
-    found = []
-    base = answers[f"{SAMPLED:,} clients"]
+    found = [*_populations(answers), *_cohorts(answers)]
+    environment = answers[f"{SAMPLED:,} clients"][0]["environment"]
+    return found, dict(environment)
+
+
+def _populations(answers: Answers) -> list[dict[str, Any]]:
+    """Seconds for each client of a round, since ten clients cannot be a hundred."""
+    base, found = answers[f"{SAMPLED:,} clients"], []
     for n in POPULATIONS:
         ours, sampled = answers[f"{n:,} clients"], min(n, SAMPLED)
-        name = f"round of {sampled} out of {n:,} clients"
-        seconds = [[_seconds(answer) / size for answer in one] for one, size in ((ours, sampled), (base, SAMPLED))]
-        extra = {"per": "client of the round", **both(ours, base, "startup_seconds", "megabytes")}
-        peer = f"ours at {SAMPLED} out of {SAMPLED} clients"
-        found.append(case(name, "seconds", seconds[0], seconds[1], peer, **extra))
-        found.append(case(f"memory, {n:,} clients", "MB", _megabytes(ours), _megabytes(base), peer))
-    smallest = answers[f"cohort of {COHORTS[0]:,}"]
-    for n in COHORTS:
-        ours = answers[f"cohort of {n:,}"]
-        peer = f"ours at a cohort of {COHORTS[0]}"
-        found.append(case(f"memory of a mean, cohort of {n:,}", "MB", _megabytes(ours), _megabytes(smallest), peer))
-    return found, dict(base[0]["environment"])
+        own, other = _seconds(ours, sampled), _seconds(base, SAMPLED)
+        about = {"clients": n, "sampled": sampled}
+        extra: dict[str, Any] = {"per": "client of the round", **both(ours, base, "startup_seconds"), **about}
+        peer, target = f"ours at {SAMPLED} out of {SAMPLED}", 1 / 1.1 if n > SAMPLED else None
+        found.append(case(f"round of {sampled} out of {n:,}", "seconds", own, other, peer, target, **extra))
+        found.append(case(f"memory, {n:,} clients", "MB", _megabytes(ours), _megabytes(base), peer, **about))
+    return found
 
 
-def _seconds(answer: Answer) -> float:
-    return median(float(value) for value in answer["round_seconds"])
+def _cohorts(answers: Answers) -> list[dict[str, Any]]:
+    smallest = _megabytes(answers[f"cohort of {COHORTS[0]:,}"])
+    peer = f"ours at a cohort of {COHORTS[0]}"
+    return [
+        case(
+            f"memory of a mean, cohort of {n:,}", "MB", _megabytes(answers[f"cohort of {n:,}"]), smallest, peer,
+            0.9 if n > COHORTS[0] else None, cohort=n,
+        )
+        for n in COHORTS
+    ]  # fmt: skip
+
+
+def _seconds(answers: Sequence[Answer], sampled: int) -> list[float]:
+    return [median(float(value) for value in answer["round_seconds"]) / sampled for answer in answers]
 
 
 def _megabytes(answers: Sequence[Answer]) -> list[float]:
