@@ -8,7 +8,7 @@ from typing import Any
 from qfedfm.core.errors import ConfigError, nearest
 
 OFFERED = (
-    "adamss", "beft", "boft", "c3a", "deft", "delora", "fourierft", "glora", "gralora", "hira", "hra", "ia3",
+    "beft", "boft", "c3a", "deft", "delora", "fourierft", "glora", "gralora", "hira", "hra", "ia3",
     "ln_tuning", "loha", "lokr", "lora", "miss", "oft", "p_tuning", "peanut", "prefix_tuning", "prompt_tuning", "psoft",
     "randlora", "road", "shira", "supertuning", "tinylora", "unilora", "vblora", "vera", "waveft",
 )  # fmt: skip
@@ -19,6 +19,7 @@ PROMPTS = ("p_tuning", "prefix_tuning", "prompt_tuning")
 """Kinds that put virtual tokens in front of a text and change no module."""
 
 REFUSED: Mapping[str, str] = {
+    "adamss": "its layers keep to the precision that they were made in, whatever that of the frozen model",
     "adalora": "its ranks are reallocated by a callback of a training loop that a client does not have",
     "adaption_prompt": "it is made for generating text with Llama and trains no head",
     "cartridge": "it is distilled from the key-value cache of a long text",
@@ -38,7 +39,6 @@ REFUSED: Mapping[str, str] = {
 _REMEDY = {"adalora": 'use "lora"', "trainable_tokens": 'use "lora" with options.trainable_token_indices'}
 
 _REFUSED_OPTIONS: Mapping[tuple[str, str], str] = {
-    ("adamss", "use_asa"): "subspaces are masked by a callback of a training loop that a client does not have",
     ("boft", "boft_dropout"): "it drops whole blocks of weights for a batch, so that rows could not be regrouped",
     ("loha", "module_dropout"): "it drops the whole layer for a batch, so that rows could not be regrouped",
     ("loha", "rank_dropout"): "it drops whole lines of weights for a batch, so that rows could not be regrouped",

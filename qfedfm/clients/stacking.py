@@ -39,8 +39,8 @@ class LaneParameters:
 def stack_modules(model: torch.nn.Module, found: Trace) -> LaneParameters:
     """Replaces the forward of every owner of trainable parameters, in place, by one that takes them per lane.
 
-    Where all of an owner's parameters have one precision its input is cast to it, and inside the transformer layers its
-    output is cast back, because the frozen modules around it may be in bfloat16.
+    Where all of an owner's parameters have one precision its input is cast to it, and before and inside the transformer
+    layers its output is cast back, because the frozen modules around it may be in bfloat16.
     """
     current = LaneParameters()
     modules = dict(model.named_modules())
@@ -59,8 +59,8 @@ def stack_modules(model: torch.nn.Module, found: Trace) -> LaneParameters:
             forward = mapped_forward(module, names, current)
         kinds = {parameter.dtype for parameter in module.parameters()}
         if len(kinds) == 1:
-            inside = bool(found.body) and owner.startswith(found.body + ".")
-            forward = _casting(forward, kinds.pop(), inside)
+            below_head = bool(found.body) and (owner.startswith(found.body + ".") or owner in found.early)
+            forward = _casting(forward, kinds.pop(), below_head)
         module.forward = forward
     return current
 

@@ -42,14 +42,14 @@ class Trace:
         owners: for each module that is called and owns trainable parameters, its parameters: local name → full name.
         body: name of the list of transformer layers, "" if there is none.
         prefix: what lies below the lowest owner, None if nothing does.
-        early: whether an owner is called before the first of the transformer layers.
+        early: the owners that are called before the first of the transformer layers.
         prompts: for each owner that makes prompts for a whole model, the name of that model.
     """
 
     owners: Mapping[str, Mapping[str, str]]
     body: str
     prefix: Prefix | None
-    early: bool = False
+    early: frozenset[str] = frozenset()
     prompts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -98,10 +98,10 @@ def trace(task: Task, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]
     return Trace(owners, body, _prefix(body, owners, recorder), _early(body, owners, recorder), prompts)
 
 
-def _early(body: str, owners: Mapping[str, Any], recorder: _Recorder) -> bool:
+def _early(body: str, owners: Mapping[str, Any], recorder: _Recorder) -> frozenset[str]:
     entered = [name for kind, name in recorder.events if kind == "enter"]
     until = entered.index(f"{body}.0") if body else 0
-    return any(name in owners for name in entered[:until])
+    return frozenset(owners.keys() & set(entered[:until]))
 
 
 def _owners(model: torch.nn.Module, called: set[str], prompts: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:

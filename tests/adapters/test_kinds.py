@@ -93,7 +93,7 @@ def test_padding_does_not_change_what_a_decoder_with_prompts_answers(family: str
     [
         ("loora", {}, r"unknown adapter 'loora'.*did you mean 'lora'\?"),
         ("adalora", {}, "adapter 'adalora', which is not offered: .*callback.*use \"lora\""),
-        ("xlora", {}, "'xlora', which is not offered: it mixes adapters .*choose one of adamss"),
+        ("xlora", {}, "'xlora', which is not offered: it mixes adapters .*choose one of beft"),
         ("loha", {"rank_dropout": 0.1}, "option 'rank_dropout' = 0.1 of adapter 'loha'.*regrouped; leave it out"),
         ("oft", {"coft": True}, "'coft' = True of adapter 'oft', which is not offered: it projects the weights"),
     ],

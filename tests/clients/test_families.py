@@ -36,7 +36,6 @@ NORMS = {
     "vit": ["layernorm_before", "layernorm"],
 }
 OPTIONS: dict[str, dict[str, Any]] = {
-    "adamss": {"r": 8, "num_subspaces": 2},
     "boft": {"boft_block_size": 4},
     "c3a": {"block_size": 16},
     "fourierft": {"n_frequency": 20},
@@ -75,7 +74,7 @@ MORE: dict[str, tuple[str, dict[str, Any]]] = {
 REFUSED_BY_PEFT = {
     ("gpt2", kind): "Conv1D"
     for kind in (
-        "adamss", "beft", "boft", "c3a", "delora", "glora", "hra", "loha", "lokr", "miss", "oft", "peanut", "psoft",
+        "beft", "boft", "c3a", "delora", "glora", "hra", "loha", "lokr", "miss", "oft", "peanut", "psoft",
         "road", "shira", "supertuning",
     )
 } | {("vit", kind): "reads pixel_values" for kind in PROMPTS}  # fmt: skip
@@ -129,3 +128,12 @@ def test_every_family_is_fused_with_every_adapter(family: str, name: str) -> Non
         assert np.linalg.norm(other.delta) > 0
         assert np.linalg.norm(mine.delta - other.delta) <= 1e-4 * np.linalg.norm(other.delta)
         np.testing.assert_allclose(mine.losses, other.losses, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
+@pytest.mark.parametrize("name", OFFERED)
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_no_adapter_falls_back_in_bfloat16(family: str, name: str) -> None:
+    if (family, name) not in REFUSED_BY_PEFT:
+        engine = FusedEngine(task(family, name), KEY, device="cpu", precision="bfloat16", micro_batch_tokens=60)
+        assert engine.plan()["engine"] == "fused"

@@ -119,6 +119,6 @@ def test_a_prompt_encoder_is_one_owner_and_names_its_model() -> None:
     task = TinyTask(bert, adapter("bert", "p_tuning"))
     found = trace(task, task.model(Key.of(0)), task.collate(np.arange(2)).inputs)
     assert found.prompts == {"prompt_encoder.default": ""}
-    assert found.early
+    assert found.early == {"prompt_encoder.default"}
     assert found.prefix is None
     assert set(found.owners["prompt_encoder.default"]) >= {"embedding.weight", "mlp_head.0.weight", "mlp_head.4.bias"}
