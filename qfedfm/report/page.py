@@ -59,11 +59,19 @@ class Section:
         missing = self.study.missing
         if not missing:
             return ""
-        done = len(self.study.runs)
+        wanted = len(missing) + len({(run["method"], run["seed"]) for run in self.study.runs} - set(missing))
         return (
-            f"This comparison is still running or was interrupted: {done} of {done + len(missing)} runs have finished. "
-            "What follows is what there is so far and may change."
+            f"This comparison is still running or was interrupted: {wanted - len(missing)} of {wanted} runs have "
+            f"finished{self._rounds()}. What follows is what there is so far and may change."
         )
+
+    def _rounds(self) -> str:
+        """How far the runs are that have not finished."""
+        rounds = self.study.experiment.get("rounds")
+        played = {run["rounds"] for run in self.study.runs if run.get("rounds", rounds) != rounds}
+        if not played:
+            return ""
+        return f"; the others are after round {' or '.join(map(str, sorted(played)))} of {rounds}"
 
     @property
     def settings(self) -> str:

@@ -40,7 +40,7 @@ class Study:
 
     @property
     def runs(self) -> Sequence[Mapping[str, Any]]:
-        """The finished runs."""
+        """The runs that the file has: finished, or as far as they were when it was written."""
         return self.results.get("runs") or ()
 
     @cached_property
@@ -71,7 +71,8 @@ class Study:
     def missing(self) -> tuple[tuple[str, int], ...]:
         """Pairs of method and seed that the experiment names and that have not finished."""
         methods = self.experiment.get("compare") or self.methods
-        done = {(run["method"], run["seed"]) for run in self.runs}
+        rounds = self.experiment.get("rounds")
+        done = {(run["method"], run["seed"]) for run in self.runs if run.get("rounds", rounds) == rounds}
         wanted = [(method, seed) for method in methods for seed in self.experiment.get("seeds") or ()]
         return tuple(pair for pair in wanted if pair not in done)
 

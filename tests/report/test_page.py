@@ -162,6 +162,16 @@ def test_a_run_that_is_still_running(tmp_path):
     assert "Accuracy by round" in text
 
 
+def test_runs_that_are_played_together_and_have_not_finished(tmp_path):
+    def change(results, history):
+        for number, run in enumerate(results["runs"]):
+            run["rounds"] = results["experiment"]["rounds"] - (number > 0)
+        results["experiment"]["rounds"] = results["runs"][0]["rounds"]
+
+    text = report(copies(tmp_path, change, **SMALL))
+    assert "interrupted: 1 of 4 runs have finished; the others are after round 1 of 2. What follows" in text
+
+
 def test_only_a_history_yet(tmp_path):
     (tmp_path / "history.jsonl").write_text(
         "".join(json.dumps(line) + "\n" for line in synthetic.history_of(("mean",), (1,), 2)) + '{"method": "me'
