@@ -41,7 +41,7 @@ def add_block(
 
 def saturate(x: Float64[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
     """float32, with what rounding has carried past the largest number set to that number."""
-    return np.asarray(np.minimum(np.maximum(x, -LARGEST), LARGEST), np.float32)
+    return np.asarray(np.clip(x, -LARGEST, LARGEST), np.float32)
 
 
 def weighted_sum(weights: np.ndarray, X: np.ndarray) -> np.ndarray:
