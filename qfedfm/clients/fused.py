@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -150,7 +149,7 @@ class FusedEngine:
     # ---- training
 
     def train(self, jobs: Sequence[Job]) -> Iterator[Trained]:
-        """All jobs, in their order; neighbours with one optimiser together.
+        """All jobs, in their order; those of one optimiser (and on a CPU of one group) together, wherever they stand.
 
         Raises:
             DataError: a job does not fit the layout, has a step without rows, or steps without rates.
@@ -162,10 +161,16 @@ class FusedEngine:
         return self._train(jobs)
 
     def _train(self, jobs: Sequence[Job]) -> Iterator[Trained]:
-        for _, together in itertools.groupby(jobs, lambda job: (self._apart(job.group), job.optimizer)):
-            neighbours = list(together)
-            for first in range(0, len(neighbours), self._plan.lanes):
-                yield from self._together(neighbours[first : first + self._plan.lanes])
+        waiting: dict[tuple[int, LocalOptimizer], list[int]] = {}
+        for i, job in enumerate(jobs):
+            waiting.setdefault((self._apart(job.group), job.optimizer), []).append(i)
+        done: dict[int, Trained] = {}
+        for i, job in enumerate(jobs):
+            if i not in done:
+                mine = waiting[self._apart(job.group), job.optimizer]
+                now, mine[:] = mine[: self._plan.lanes], mine[self._plan.lanes :]
+                done |= zip(now, self._together([jobs[j] for j in now]), strict=True)
+            yield done.pop(i)
 
     def _apart(self, group: int) -> int:
         """On a CPU a large batch is no faster than a small one, so that the runs can stay apart."""
