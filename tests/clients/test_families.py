@@ -19,7 +19,7 @@ from tests.clients.tiny import TinyImages, TinyTask, bert, gpt2, llama, roberta,
 
 KEY = Key.of(0)
 MODELS = {"bert": bert, "roberta": roberta, "gpt2": gpt2, "llama": llama, "vit": vit}
-FAMILIES = {name: partial(model, 2) for name, model in MODELS.items()}
+FAMILIES = {name: partial(model, 1) for name, model in MODELS.items()}
 LINEARS = {
     "bert": ["query", "value", "output.dense"],
     "roberta": ["query", "value", "output.dense"],
