@@ -18,11 +18,13 @@ app = ClientApp()
 
 @functools.cache
 def loaded(text: str) -> tuple[Federation, torch.nn.Module]:
-    """Data and model, read once in each process."""
+    """Data and model, read once in each process, and one step for warming up; every message brings its own values."""
     given = json.loads(text)
     torch.set_num_threads(given["threads"])
     federation = Federation.of(given["experiment"])
-    return federation, plain.prepared(federation, given["precision"])
+    model = plain.prepared(federation, given["precision"])
+    plain.train(model, federation, federation.rows(1, federation.clients[0])[:1])
+    return federation, model
 
 
 @functools.cache
