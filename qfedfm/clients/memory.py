@@ -90,15 +90,15 @@ def fitted(plan: Plan, needs: Needs, memory: int) -> Plan:
         ConfigError: one client with a pass of one row does not fit.
     """
     left = memory - needs.base
-    least = int(MARGIN * needs.longest * needs.token) + needs.lane
-    if left < least:
+    row = int(MARGIN * needs.longest * needs.token)
+    if left < row + needs.lane:
         given = f"engine.memory of {_megabytes(memory)}"
         remedy = "raise engine.memory, or take fewer tokens a row or a smaller model"
-        raise ConfigError(given, f"at least {_megabytes(needs.base + least)} for one client", remedy)
-    tokens = plan.micro_batch_tokens
-    while tokens > needs.longest and MARGIN * tokens * needs.token > max(left / 2, least - needs.lane):
+        raise ConfigError(given, f"at least {_megabytes(needs.base + row + needs.lane)} for one client", remedy)
+    tokens, room = plan.micro_batch_tokens, min(max(left / 2, row), left - needs.lane)
+    while tokens > needs.longest and MARGIN * tokens * needs.token > room:
         tokens = max(needs.longest, tokens // 2)
-    left -= int(MARGIN * tokens * needs.token)
+    left -= int(MARGIN * max(tokens, needs.longest) * needs.token)
     cache = max(0, min(needs.cache, left // 2, left - needs.lane))
     lanes = max(1, (left - cache) // needs.lane)
     return replace(plan, micro_batch_tokens=tokens, lanes=int(min(lanes, 2**16)), cache_bytes=int(cache))
