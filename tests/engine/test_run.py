@@ -107,11 +107,18 @@ def interrupt(monkeypatch, after):
     return saved
 
 
-@pytest.mark.parametrize("after", [0, 1, 5, 6, 7, 11])
-def test_interrupted_and_resumed_is_the_same_to_the_last_bit(tmp_path, monkeypatch, after):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What the comparison comes to without an interruption."""
+    out = tmp_path_factory.mktemp("whole")
+    Experiment.of(COMPARISON).run(out)
+    return contents(out)
+
+
+@pytest.mark.parametrize("after", [0, 1, 6, 11])
+def test_interrupted_and_resumed_is_the_same_to_the_last_bit(tmp_path, monkeypatch, whole, after):
     """Also between the saves of one wave, of which there are six in a round."""
     experiment = Experiment.of(COMPARISON)
-    experiment.run(tmp_path / "whole")
     interrupt(monkeypatch, after)
     with pytest.raises(KeyboardInterrupt):
         experiment.run(tmp_path / "parts")
@@ -119,13 +126,12 @@ def test_interrupted_and_resumed_is_the_same_to_the_last_bit(tmp_path, monkeypat
     with (tmp_path / "parts" / "history.jsonl").open("a") as file:
         file.write('{"torn": ')
     experiment.run(tmp_path / "parts", resume=True)
-    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "parts") == whole
 
 
-def test_an_interrupted_wave_is_repeated_by_all_of_its_runs(tmp_path, monkeypatch):
-    """Twice in a row, the second time before anything of the repeated wave is kept."""
-    experiment = Experiment.of({**COMPARISON, "rounds": 3})
-    whole = experiment.run(tmp_path / "whole")
+def test_an_interrupted_wave_is_repeated_by_all_of_its_runs(tmp_path, monkeypatch, whole):
+    """Three times in a row, the second time before anything of the repeated wave is kept."""
+    experiment = Experiment.of(COMPARISON)
     played, play_wave = [], tracks.play_wave
 
     def counted(engine, runs):
@@ -140,13 +146,13 @@ def test_an_interrupted_wave_is_repeated_by_all_of_its_runs(tmp_path, monkeypatc
         monkeypatch.undo()
     monkeypatch.setattr(tracks, "play_wave", counted)
     parts = experiment.run(tmp_path / "parts", resume=True)
-    assert played == [[0] * 6, *[[1] * 6] * 4, [2] * 6]
-    assert contents(parts.folder) == contents(whole.folder)
+    assert played == [[0] * 6, *[[1] * 6] * 4]
+    assert contents(parts.folder) == whole
 
 
-def test_a_run_whose_checkpoint_was_deleted_catches_up(tmp_path):
-    experiment = Experiment.of({**COMPARISON, "rounds": 3})
-    whole = contents(experiment.run(tmp_path / "out").folder)
+def test_a_run_whose_checkpoint_was_deleted_catches_up(tmp_path, whole):
+    experiment = Experiment.of(COMPARISON)
+    experiment.run(tmp_path / "out")
     for path in (tmp_path / "out" / "checkpoints" / "born").iterdir():
         path.unlink()
     experiment.run(tmp_path / "out", resume=True)
