@@ -40,7 +40,7 @@ def cohort(n: int) -> dict[str, Any]:
 
 def bench(runner: Runner) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A round of a hundred out of N clients, then a round of K out of K."""
-    rounds = 4 if runner.quick else 11
+    rounds = 3 if runner.quick else 11
     populations = {f"{n:,} clients": settings(n, min(n, SAMPLED), rounds, 256) for n in POPULATIONS}
     cohorts = {f"cohort of {n:,}": cohort(n) for n in COHORTS}
     sides = [

@@ -75,7 +75,7 @@ def bench(runner: Runner) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """All layers, the last two, and evaluation; and the environment."""
     require("flwr", "ray")
     count = actors(runner)
-    rounds = 2 if runner.quick else 20
+    rounds = 1 if runner.quick else 20
     found = [*_training(runner, "all", rounds, count), *_training(runner, 2, rounds, count)]
     evaluation, environment = _evaluation(runner)
     return [*found, *evaluation], environment
@@ -114,7 +114,7 @@ def _memory(answers: Sequence[Answer]) -> list[float]:
 
 def _evaluation(runner: Runner) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     experiment = {**settings("all", 1), "name": "evaluate"}
-    given = {"experiment": experiment, "evaluate": 320 if runner.quick else 1280}
+    given = {"experiment": experiment, "evaluate": 160 if runner.quick else 1280}
     others = [
         Side.module(name, "peers.bare", precision=precision, **given)
         for name, precision in ((BARE, "float32"), (BARE16, "bfloat16"))

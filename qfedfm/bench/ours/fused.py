@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from qfedfm.adapters.tensors import vector_of
 from qfedfm.bench.child import Laps, answer, options, startup_seconds
@@ -30,7 +31,7 @@ def main() -> None:
         startup_seconds=startup,
         round_seconds=laps.seconds,
         client_steps=federation.client_steps,
-        overhead=_overhead(engine, federation, start),
+        overhead=_overhead(engine, federation, start) if given["take_apart"] else None,
         environment=environment(engine.plan()),
     )
 
@@ -44,12 +45,13 @@ def _train(engine: ClientEngine, federation: Federation, start: np.ndarray, roun
         pass
 
 
-def _overhead(engine: ClientEngine, federation: Federation, start: np.ndarray) -> float | None:
-    """The share of training that is neither forward nor backward; None from an engine that names no phases."""
-    with recording() as recorder, phase("train"):
+def _overhead(engine: ClientEngine, federation: Federation, start: np.ndarray) -> float:
+    """The share of training that is neither forward nor backward."""
+    synchronize = torch.cuda.synchronize if engine.plan()["device"].startswith("cuda") else None
+    with recording(synchronize) as recorder, phase("train"):
         _train(engine, federation, start, 1)
     passes = recorder.seconds("forward") + recorder.seconds("backward")
-    return 1 - passes / recorder.seconds("train") if passes else None
+    return 1 - passes / recorder.seconds("train")
 
 
 if __name__ == "__main__":
