@@ -105,13 +105,15 @@ class Encoder:
 
         module.forward = forward
 
-    @property
-    def token_bytes(self) -> int:
-        """Bytes that a pass keeps for each slot of its bins."""
-        layer = self._layers[-1]
+    def token_bytes(self, longest: int) -> int:
+        """Bytes that a pass takes for each slot of its bins, in a task whose longest row has ``longest`` tokens."""
+        layer, length = self._layers[-1], max(LENGTH, longest)
         wide, hidden = layer.wide.weight.shape
-        numbers = 14 * hidden + 2 * wide + 2 * layer.heads * LENGTH
-        return numbers * layer.wide.weight.element_size() * max(1, len(self._layers) - self._prefix)
+        kept = 14 * hidden + 2 * wide + layer.heads * length
+        # One layer at a time holds its scores, or two gradients of them; the mask is there for all.
+        passing = (2 * layer.heads + 1) * length
+        count = max(1, len(self._layers) - self._prefix)
+        return (kept * count + passing) * layer.wide.weight.element_size()
 
     @contextmanager
     def seated(self, seats: Seats | None) -> Iterator[None]:

@@ -155,15 +155,20 @@ class Network:
         """
         tensors = [*self._model.parameters(), *self._model.buffers()]
         if self._encoder is not None:
-            token = self._encoder.token_bytes
+            token = self._encoder.token_bytes(int(lengths.max()))
         else:
-            row = rows[:1] if len(rows) else np.zeros(1, np.int64)
+            row = rows[np.argsort(-lengths[rows])[:1]] if len(rows) else np.zeros(1, np.int64)
             with SavedBytes(tensors) as saved:
                 step(row)
-            token = saved.total // int(lengths[row[0]]) + 1
+            # On the way back there are the gradients of one layer besides.
+            token = saved.total * (1 + self._trained_layers()) // self._trained_layers() // int(lengths[row[0]]) + 1
         base = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         cache = self._state_bytes() * int(lengths[rows].sum())
         return Needs(base, token, VECTORS * 4 * size, cache, int(lengths.max()))
+
+    def _trained_layers(self) -> int:
+        layers: Any = self._model.get_submodule(self.found.body) if self.found.body else ()
+        return max(1, len(layers) - (len(self.found.prefix.layers) if self.found.prefix else 0))
 
     def forget_prefix(self) -> None:
         """Computes hidden states anew from now on."""
