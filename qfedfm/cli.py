@@ -115,9 +115,8 @@ def _profile(trace: Path) -> list[str]:
 
 def _words(given: list[str]) -> list[str]:
     """The command line with the file that ``--profile`` stands for where none follows it: the empty name."""
-    following = [*given[1:], "-"]
-    bare = [after.startswith("-") or after.endswith(".toml") for after in following]
-    pairs = zip(given, bare, strict=True)
+    bare = [after.startswith("-") or after.endswith(".toml") for after in [*given[1:], "-"]]
+    pairs = zip(given, bare, strict=False)
     return [f"{word}=" if word == "--profile" and alone else word for word, alone in pairs]
 
 

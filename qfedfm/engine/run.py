@@ -15,6 +15,7 @@ from qfedfm.core.errors import ConfigError, StackError
 from qfedfm.core.progress import Event, Watch, silent
 from qfedfm.engine.environment import commit, versions
 from qfedfm.engine.experiment import Experiment
+from qfedfm.engine.files import writing
 from qfedfm.engine.folder import Folder
 from qfedfm.engine.lock import locked
 from qfedfm.engine.result import Result
@@ -56,7 +57,8 @@ def run(
     """Runs all methods on all seeds; see `Experiment.run`."""
     folder = Folder(out, experiment.digest if task is None else f"{experiment.digest}-{task.name}")
     with ExitStack() as lock:
-        new = not out.is_dir()
+        with writing(out):
+            new = not out.is_dir()
         if not new:
             lock.enter_context(locked(out))
         known = folder.claim(resume)
