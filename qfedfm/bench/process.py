@@ -92,7 +92,7 @@ def run(side: Side) -> dict[str, Any]:
                     status = process.wait(INTERVAL)
         seconds = time.perf_counter() - begin
         if status != 0:
-            raise BenchError(f"{side.name} ended with status {status}: {_last_line(errors)}", "", "run it by itself")
+            raise BenchError(f"{side.name} ({side.command[1]}) ended with status {status}: {_last_line(errors)}")
         found = _answer(out) if side.options is not None else {}
     return {**found, "wall_seconds": seconds, "peak_megabytes": family.peak / 1e6}
 
@@ -123,8 +123,9 @@ class _Family:
     def __init__(self, pid: int) -> None:
         self._psutil = importlib.import_module("psutil")
         self.peak = 0
+        self._known: dict[int, Any] = {}
         with contextlib.suppress(self._psutil.Error):
-            self._known = {pid: self._psutil.Process(pid)}
+            self._known[pid] = self._psutil.Process(pid)
 
     def look(self) -> None:
         """Measures once."""

@@ -31,7 +31,7 @@ def test_the_last_line_is_the_answer_and_the_options_arrive_with_the_time_of_the
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("raise SystemExit('the disk is full')", ["it ended with status 1", "the disk is full"]),
+        ("raise SystemExit('the disk is full')", ["ended with status 1", "the disk is full"]),
         ("import sys; sys.exit(3)", ["status 3", "no message"]),
         ("print('no answer')", ["did not answer", "JSON"]),
         ("print(3)", ["did not answer"]),
