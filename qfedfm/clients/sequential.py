@@ -16,6 +16,7 @@ from qfedfm.clients.optimiser import check_job
 from qfedfm.core.cohort import State
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
+from qfedfm.core.phases import phase
 from qfedfm.tasks.protocol import Task
 
 _MOMENTS = {"momentum": "momentum_buffer", "exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq"}
@@ -61,7 +62,8 @@ class SequentialEngine:
         for step, (rows, rate) in enumerate(zip(job.rows, job.rates, strict=True)):
             stepper.zero_grad()
             loss = self._loss(rows, job, step)
-            loss.backward()  # type: ignore[no-untyped-call]
+            with phase("backward"):
+                loss.backward()  # type: ignore[no-untyped-call]
             for i, parameter in enumerate(parameters):
                 gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 if job.proximal:
@@ -76,15 +78,16 @@ class SequentialEngine:
         return Trained(job.client, delta, np.asarray(losses), self._state(stepper, parameters, sizes, job.state))
 
     def _loss(self, rows: np.ndarray, job: Job, step: int) -> torch.Tensor:
-        batch = self.task.collate(rows)
+        with phase("data"):
+            batch = self.task.collate(rows)
         labels = batch.labels
         if job.relabel is not None:
             labels = torch.as_tensor(job.relabel(self.task.labels()[rows]), dtype=labels.dtype)
         seeds = None if job.dropout is None else step_seeds(job.dropout, step, len(rows)).to(self.device)
         mask = batch.inputs.get("attention_mask")
-        with row_seeds(seeds, None if mask is None else mask.to(self.device)):
+        with phase("forward"), row_seeds(seeds, None if mask is None else mask.to(self.device)):
             outputs = self._forward(batch.inputs)
-        return self.task.losses(outputs, labels.to(self.device)).mean()
+            return self.task.losses(outputs, labels.to(self.device)).mean()
 
     def _forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return self.task.forward(self.model, {name: tensor.to(self.device) for name, tensor in inputs.items()})

@@ -21,15 +21,13 @@ def begin(engine: ClientEngine, settings: Sequence[Setting]) -> list[RunState]:
 
 
 def play_wave(engine: ClientEngine, runs: Sequence[tuple[Setting, RunState]]) -> list[RunState]:
-    """One round of each run: all jobs in one call of the engine, then all servers' steps, then all models evaluated.
+    """One round of each run: all jobs in one call of the engine, each server's step, then all models evaluated.
 
     A run's numbers do not depend on the others, as far as the engine keeps groups apart: runs share training only where
     all their jobs are equal.
     """
     opened = [open_round(setting, state, group) for group, (setting, state) in enumerate(runs)]
     _train(engine, opened)
-    for one in opened:
-        one.step()
     answers = _answer(engine, [one.queries for one in opened])
     return [one.close(outputs) for one, outputs in zip(opened, answers, strict=True)]
 
@@ -41,6 +39,8 @@ def next_round(setting: Setting, state: RunState) -> RunState:
 
 def _train(engine: ClientEngine, opened: Sequence[OpenRound]) -> None:
     """Trains the jobs of all rounds, equal lists of jobs once, and hands each result on as it comes.
+
+    A server steps as soon as its clients are done, so that the updates of one run are gone before the next run's come.
 
     The time that the engine takes is charged by rows: a list of jobs costs its share of all rows trained, divided
     evenly among the runs that share it. The sum over the runs is the time that has passed.
@@ -58,6 +58,8 @@ def _train(engine: ClientEngine, opened: Sequence[OpenRound]) -> None:
             spent += time.perf_counter() - clock
             for member in members:
                 opened[member].accept(result)
+        for member in members:
+            opened[member].step()
     rows = [sum(len(batch) for job in opened[members[0]].jobs for batch in job.rows) for members in alike]
     for members, share in zip(alike, rows, strict=True):
         for member in members:
