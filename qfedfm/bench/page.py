@@ -1,0 +1,77 @@
+"""The tables of docs/benchmarks.md, made from reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qfedfm.bench.figure import number
+
+BEGIN, END = "<!-- from benchmarks/results, by docs/figures.py: do not edit -->", "<!-- end -->"
+
+
+def page(text: str, reports: Sequence[Mapping[str, Any]]) -> str:
+    """The page with a section for each report between its two marks; what stands around them stays."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{''.join(map(section, reports))}{END}{after}"
+
+
+def section(report: Mapping[str, Any]) -> str:
+    """Where it was measured, the figure, and a table of the cases."""
+    name = report["name"]
+    lines = [
+        f"### {name}",
+        "",
+        _where(report["environment"]),
+        "",
+        f"![{name}: how many times better than each peer](figures/benchmark-{name}.png)",
+        "",
+        "| case | unit | ours | peer | which peer | ratio | at least |",
+        "|---|---|---|---|---|---|---|",
+        *map(_row, report["cases"]),
+        "",
+    ]
+    return "\n".join([*lines, *_notes(report["cases"]), ""])
+
+
+def _where(environment: Mapping[str, Any]) -> str:
+    about = [
+        str(environment.get("processor", environment["platform"])),
+        f"{environment['cores']} cores",
+        *(f"{what} {environment[what]}" for what in ("device", "precision", "encoder") if what in environment),
+        f"torch {environment['packages']['torch']}",
+        *(f"{peer} {version}" for peer, version in environment.get("peers", {}).items()),
+        f"commit {str(environment['commit'])[:7]}",
+    ]
+    quick = " A quick run (`--quick`): one repetition, few rounds." if environment.get("quick") else ""
+    return f"Measured on {', '.join(about)}.{quick}"
+
+
+def _row(line: Mapping[str, Any]) -> str:
+    target = line.get("target")
+    mark = "" if target is None else f"{target:.3g} {'✓' if line['ratio'] >= target else '✗'}"
+    low, high = line["spread"]["ratio"]
+    spread = f" ({low:.3g} to {high:.3g})" if low != high else ""
+    cells = [
+        line["case"],
+        line["unit"],
+        number(line["ours"]),
+        number(line["peer"]),
+        line["peer_name"],
+        f"{line['ratio']:.3g}×{spread}",
+        mark,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _notes(cases: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = [f"- {line['case']}: {line['note']}." for line in cases if "note" in line]
+    for line in cases:
+        if "ci95" in line:
+            low, high = line["ci95"]
+            found.append(
+                f"- {line['case']}: paired difference {line['difference']:+.2f} points "
+                f"(95 % interval {low:+.2f} to {high:+.2f}; single seeds {line['differences']})."
+            )
+    return [*dict.fromkeys(found), ""] if found else []
