@@ -173,10 +173,16 @@ def layers_of(model: torch.nn.Module, found: Trace) -> tuple[Layer, ...] | None:
     modules = dict(model.named_modules())
     inside = {owner: names for owner, names in found.owners.items() if owner.startswith(found.body + ".")}
     pairs = {owner: plain_pair(modules[owner], names) for owner, names in inside.items()}
-    if not found.body or None in pairs.values() or found.early or not _is_encoder(modules[found.body]):
+    if not found.body or None in pairs.values() or found.early:
+        return None
+    adapted = {name for name, module in modules.items() if hasattr(module, "base_layer")}
+    if any(name.startswith(found.body + ".") for name in adapted - set(inside)):
+        return None
+    layers: Any = modules[found.body]
+    if not all(_is_layer(layer) for layer in layers):
         return None
     scales = {owner: _pair(modules[owner], pair) for owner, pair in pairs.items() if pair is not None}
-    return tuple(_layer(layer, f"{found.body}.{i}", scales) for i, layer in enumerate(modules[found.body]))
+    return tuple(_layer(layer, f"{found.body}.{i}", scales) for i, layer in enumerate(layers))
 
 
 def _pair(module: Any, names: tuple[str, str]) -> Pair:
@@ -185,18 +191,25 @@ def _pair(module: Any, names: tuple[str, str]) -> Pair:
     return Pair(*names, float(module.scaling[adapter]), dropout if isinstance(dropout, KeyedDropout) else None)
 
 
-def _is_encoder(body: Any) -> bool:
+def _is_layer(layer: Any) -> bool:
+    """Whether `lean` computes what this module computes."""
     from transformers.models.bert.modeling_bert import BertLayer
     from transformers.models.roberta.modeling_roberta import RobertaLayer
 
-    for layer in body:
-        if type(layer) not in (BertLayer, RobertaLayer) or layer.is_decoder or layer.add_cross_attention:
-            return False
-        if type(layer.intermediate.intermediate_act_fn).__name__ not in ("GELUActivation", "GELU"):
-            return False
-        if layer.attention.self.config.hidden_act != "gelu":
-            return False
-    return True
+    if type(layer) not in (BertLayer, RobertaLayer) or layer.is_decoder or layer.add_cross_attention:
+        return False
+    own, out = layer.attention.self, layer.attention.output
+    products = [own.query, own.key, own.value, out.dense, layer.intermediate.dense, layer.output.dense]
+    parts: list[tuple[Any, Any]] = [(_base(module), torch.nn.Linear) for module in products]
+    parts += [(norm, torch.nn.LayerNorm) for norm in (out.LayerNorm, layer.output.LayerNorm)]
+    x = torch.linspace(-4, 4, 33)
+    activated = layer.intermediate.intermediate_act_fn(x)
+    return (
+        all(type(part) is kind and part.weight is not None and part.bias is not None for part, kind in parts)
+        and not any(module._forward_hooks or module._forward_pre_hooks for module in layer.modules())
+        and own.scaling == own.attention_head_size**-0.5
+        and torch.allclose(activated, torch.nn.functional.gelu(x), rtol=0, atol=1e-6)
+    )
 
 
 def _layer(layer: Any, name: str, pairs: Mapping[str, Pair]) -> Layer:

@@ -90,7 +90,7 @@ class FusedEngine:
                 with guarded():
                     self._prepare(rows, memory, cache_bytes, repeated=plan is not None)
                     self._check(key)
-            except (UnfusableError, RuntimeError, ValueError, TypeError, NotImplementedError, KeyError) as error:
+            except (UnfusableError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
                 _log.warning("training one client after the other: %s", " ".join(str(error).split())[:200])
                 self._plan = replace(self._plan, engine="sequential", precision="float32", prefix="computed")
         if self._plan.engine != "fused":
