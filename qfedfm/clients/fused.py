@@ -22,7 +22,6 @@ from qfedfm.clients.relabelling import trained_labels
 from qfedfm.clients.selfcheck import TOLERANCE, distance, probe_rows
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.clients.trace import UnfusableError
-from qfedfm.core.errors import DataError
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.phases import phase
@@ -161,20 +160,22 @@ class FusedEngine:
         return self._train(jobs)
 
     def _train(self, jobs: Sequence[Job]) -> Iterator[Trained]:
-        waiting: dict[tuple[int, LocalOptimizer], list[int]] = {}
+        waiting: dict[tuple[int, LocalOptimizer, bool], list[int]] = {}
         for i, job in enumerate(jobs):
-            waiting.setdefault((self._apart(job.group), job.optimizer), []).append(i)
+            waiting.setdefault(self._alike(job), []).append(i)
         done: dict[int, Trained] = {}
         for i, job in enumerate(jobs):
             if i not in done:
-                mine = waiting[self._apart(job.group), job.optimizer]
+                mine = waiting[self._alike(job)]
                 now, mine[:] = mine[: self._plan.lanes], mine[self._plan.lanes :]
                 done |= zip(now, self._together([jobs[j] for j in now]), strict=True)
             yield done.pop(i)
 
-    def _apart(self, group: int) -> int:
-        """On a CPU a large batch is no faster than a small one, so that the runs can stay apart."""
-        return group if self._device.type == "cpu" else 0
+    def _alike(self, job: Job) -> tuple[int, LocalOptimizer, bool]:
+        """Equal for jobs that may train together."""
+        # On a CPU a large batch is no faster than a small one, so that the runs can stay apart.
+        group = job.group if self._device.type == "cpu" else 0
+        return group, job.optimizer, job.dropout is None
 
     def _together(self, jobs: Sequence[Job]) -> list[Trained]:
         optimizer = jobs[0].optimizer
@@ -236,12 +237,10 @@ class FusedEngine:
 
     def _seeds(self, jobs: Sequence[Job], step: int, now: PassRows) -> Int64[torch.Tensor, " rows"] | None:
         """The dropout's seed of each row of a pass; None where nothing is dropped."""
-        if not self._drops or all(job.dropout is None for job in jobs):
-            return None
         found = torch.zeros(now.rows.shape, dtype=torch.int64)
         for i, job in enumerate(jobs):
-            if job.dropout is None:
-                raise DataError(f"client {job.client} without a dropout key beside one with it", "one for all or none")
+            if job.dropout is None or not self._drops:
+                return None
             found[i] = step_seeds(job.dropout, step, len(job.rows[step]))[now.positions[i]]
         return found.view(-1)
 
