@@ -223,7 +223,8 @@ class FusedEngine:
         leaves = self._leaves(lanes.x[now.first : now.stop], trained=True)
         outputs, labels = self._network.outputs(now.rows, now.valid, leaves, self._seeds(mine, step, now))
         if any(job.relabel is not None for job in mine):
-            changed = [trained_labels(job, rows, self.task) for job, rows in zip(mine, now.rows, strict=True)]
+            # of the whole batch, because what is done to a label may depend on its place
+            changed = [trained_labels(j, j.rows[step], self.task)[i] for j, i in zip(mine, now.positions, strict=True)]
             labels = torch.from_numpy(np.concatenate(changed)).to(labels)
         with phase("forward"):
             losses = self.task.losses(outputs, labels).view(weight.shape) * weight
