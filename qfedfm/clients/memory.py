@@ -94,7 +94,7 @@ def fitted(plan: Plan, needs: Needs, memory: int) -> Plan:
     if left < row + needs.lane:
         given = f"engine.memory of {_megabytes(memory)}"
         remedy = "raise engine.memory, or take fewer tokens a row or a smaller model"
-        raise ConfigError(given, f"at least {_megabytes(needs.base + row + needs.lane)} for one client", remedy)
+        raise ConfigError(given, f"at least {_megabytes(needs.base + row + needs.lane + 10**6)} for one client", remedy)
     tokens, room = plan.micro_batch_tokens, min(max(left / 2, row), left - needs.lane)
     while tokens > needs.longest and MARGIN * tokens * needs.token > room:
         tokens = max(needs.longest, tokens // 2)
@@ -116,4 +116,4 @@ def guarded() -> Iterator[None]:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.0f} MB"
+    return f"{size // 10**6} MB"
