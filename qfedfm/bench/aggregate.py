@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from qfedfm.bench.cases import Answers, case
+from qfedfm.bench.cases import Answers, case, rounded
 from qfedfm.bench.process import Side, require
 from qfedfm.bench.runner import Runner
 
@@ -68,9 +68,7 @@ def _difference(ours: list[float], peer: list[float]) -> float:
 
 def _against_memory(answers: Answers, n: int) -> dict[str, Any]:
     gigabytes = 4e-9 * n * DIMENSION
-    ours = [
-        one["seconds"] for answer in answers[OURS] for one in answer["cases"] if (one["name"], one["n"]) == ("mean", n)
-    ]
+    ours = [one["seconds"] for answer in answers[OURS] for one in answer["uncached_means"] if one["n"] == n]
     read = [one for answer in answers[BANDWIDTH] for one in answer["cases"] if one["n"] == n]
     return case(
         f"mean against memory, n = {n}",
@@ -80,4 +78,5 @@ def _against_memory(answers: Answers, n: int) -> dict[str, Any]:
         BANDWIDTH,
         0.9,
         way=read[0]["way"],
+        ways={way: rounded(gigabytes / seconds) for way, seconds in read[0]["ways"].items()},
     )

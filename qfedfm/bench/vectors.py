@@ -12,6 +12,9 @@ from jaxtyping import Float32
 from qfedfm.core.key import Key
 
 T = TypeVar("T")
+_CALLS = 20
+_LARGER_THAN_CACHES = 2**27
+"""Numbers of float32: 512 MB."""
 
 
 def updates(n: int, d: int) -> Float32[np.ndarray, "n d"]:
@@ -31,8 +34,8 @@ def hostile(n: int) -> int:
 def timed(work: Callable[[T], np.ndarray], given: Callable[[], T], least: float = 1.0) -> tuple[float, np.ndarray]:
     """The median seconds of a call and its result.
 
-    The first call warms up. There are at least three more, and as many as ``least`` seconds hold; a call that takes
-    longer than that is timed once, the first time.
+    The first call warms up. There are at least three more, and as many as ``least`` seconds hold, 20 at most; a call
+    that takes longer than that is timed once, the first time.
 
     Args:
         work: what is timed.
@@ -44,7 +47,7 @@ def timed(work: Callable[[T], np.ndarray], given: Callable[[], T], least: float 
     if first > least:
         return first, result
     seconds: list[float] = []
-    while len(seconds) < 3 or sum(seconds) < least:
+    while len(seconds) < 3 or (sum(seconds) < least and len(seconds) < _CALLS):
         passed, result = _once(work, given)
         seconds.append(passed)
     return float(np.median(seconds)), result
@@ -55,6 +58,18 @@ def _once(work: Callable[[T], np.ndarray], given: Callable[[], T]) -> tuple[floa
     begin = time.perf_counter()
     result = work(made)
     return time.perf_counter() - begin, result
+
+
+def uncached(make: Callable[[], T]) -> Callable[[], T]:
+    """The same maker, after which nothing of what it made is in the processor's caches any more."""
+    other = np.zeros(_LARGER_THAN_CACHES, np.float32)
+
+    def made() -> T:
+        found = make()
+        np.add(other, 1, out=other)
+        return found
+
+    return made
 
 
 def digest(vector: np.ndarray) -> list[float]:

@@ -11,7 +11,7 @@ import torch
 import qfedfm.bench.peers
 from qfedfm.bench.peers import bare, byzfl, plain
 from qfedfm.bench.simulate import settings
-from qfedfm.bench.vectors import digest, hostile, timed, updates
+from qfedfm.bench.vectors import digest, hostile, timed, uncached, updates
 from qfedfm.bench.workload import Federation
 from qfedfm.engine.experiment import Experiment
 
@@ -67,7 +67,7 @@ def test_the_faster_number_of_threads_is_taken(monkeypatch):
     before = torch.get_num_threads()
     try:
         for best in (1, 2):
-            clock = iter([0.0, 1.0 if best == 1 else 3.0, 10.0, 12.0])
+            clock = iter([0.0, 9.0, 10.0, 19.0, 20.0, 21.0 if best == 1 else 23.0, 30.0, 32.0])
             monkeypatch.setattr(bare.time, "perf_counter", lambda clock=clock: next(clock))
             assert bare.fastest_threads(lambda: None) == best
     finally:
@@ -127,6 +127,11 @@ def test_a_slow_call_is_timed_once(monkeypatch):
     clock = iter([0.0, 5.0])
     monkeypatch.setattr("qfedfm.bench.vectors.time.perf_counter", lambda: next(clock))
     assert timed(lambda x: x, lambda: np.zeros(1))[0] == 5.0
+
+
+def test_other_memory_is_read_between_making_and_timing(monkeypatch):
+    monkeypatch.setattr("qfedfm.bench.vectors._LARGER_THAN_CACHES", 8)
+    assert uncached(lambda: 3)() == 3
 
 
 def test_a_digest_tells_vectors_apart():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from qfedfm.bench.child import answer, options, startup_seconds
-from qfedfm.bench.vectors import digest, hostile, timed, updates
+from qfedfm.bench.vectors import digest, hostile, timed, uncached, updates
 from qfedfm.core.cohort import Cohort
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
@@ -23,13 +23,15 @@ GUARDED = ("trimmed-mean", "krum", "multi-krum", "nnm")
 def main() -> None:
     """Every named part at every number of updates."""
     given = options()
-    startup, cases = startup_seconds(given), []
+    startup, cases, uncached_means = startup_seconds(given), [], []
     for n in sorted({n for _, n in given["cases"]}):
         X = updates(n, given["d"])
         for name in [name for name, number in given["cases"] if number == n]:
             seconds, vector = timed(_work(name, n), functools.partial(_cohort, X))
             cases.append({"name": name, "n": n, "seconds": seconds, "digest": digest(vector)})
-    answer(startup_seconds=startup, cases=cases, environment=environment({}))
+        seconds, _ = timed(_work("mean", n), uncached(functools.partial(_cohort, X)))
+        uncached_means.append({"n": n, "seconds": seconds})
+    answer(startup_seconds=startup, cases=cases, uncached_means=uncached_means, environment=environment({}))
 
 
 def _cohort(X: np.ndarray) -> Cohort:
