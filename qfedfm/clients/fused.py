@@ -79,9 +79,9 @@ class FusedEngine:
         self.first: np.ndarray = vector_of(self.model)
         self._lengths = task.lengths()
         self._sequential: SequentialEngine | None = None
-        self._plan = choose(self.model, device, precision, micro_batch_tokens) if plan is None else repeat(plan)
-        if plan is None and encoder != "auto":
-            self._plan = replace(self._plan, encoder=encoder)
+        self._plan = (
+            choose(self.model, device, precision, micro_batch_tokens, encoder) if plan is None else repeat(plan)
+        )
         self._device = torch.device(self._plan.device)
         if self._plan.engine == "fused":
             rows = np.arange(len(self._lengths)) if cache_rows is None else np.unique(cache_rows)

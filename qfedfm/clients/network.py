@@ -244,7 +244,9 @@ def _parent(model: torch.nn.Module, found: Trace) -> torch.nn.Module:
 
 def _encoder(model: torch.nn.Module, found: Trace, inputs: Mapping[str, torch.Tensor]) -> Encoder | None:
     mask = inputs.get("attention_mask")
-    layers = layers_of(model, found) if mask is None or mask.dim() == 2 else None
+    if mask is not None and (mask.dim() != 2 or not bool(mask[:, 0].all())):
+        return None  # padding on the left: the head would read it as a row's first token
+    layers = layers_of(model, found)
     if layers is None:
         return None
     return Encoder(_parent(model, found), layers, len(found.prefix.layers) if found.prefix else 0)

@@ -42,20 +42,28 @@ class Plan:
         return {name: str(value) for name, value in asdict(self).items()}
 
 
-def choose(model: torch.nn.Module, device: str | None, precision: str, tokens: int | None) -> Plan:
+def choose(
+    model: torch.nn.Module, device: str | None, precision: str, tokens: int | None, encoder: str = "auto"
+) -> Plan:
     """A plan for this machine; ``auto`` precision is measured with the model's own shapes.
 
     Raises:
-        ConfigError: no such precision, or no such device here.
+        ConfigError: no such precision, encoder or number of tokens, or no such device here.
     """
     if precision not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"precision {precision!r}", "auto, float32 or bfloat16")
+    if encoder not in ("auto", "modules"):
+        raise ConfigError(f"encoder {encoder!r}", "auto or modules")
+    if tokens is not None and tokens < 1:
+        raise ConfigError(f"micro_batch_tokens = {tokens}", "at least 1")
     where = _device(device)
     cpu = where.type == "cpu"
     if precision == "auto":
         precision = probe(model, where, tokens or 1024)
     attention = probe_attention(model, where, torch.bfloat16 if precision == "bfloat16" else torch.float32)
-    return Plan("fused", str(where), precision, attention, "lean" if cpu else "modules", tokens or 0, 0, 0)
+    return Plan(
+        "fused", str(where), precision, attention, "lean" if cpu and encoder == "auto" else "modules", tokens or 0, 0, 0
+    )
 
 
 def settled(plan: Plan, *, lean: bool) -> Plan:

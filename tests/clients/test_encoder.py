@@ -24,6 +24,7 @@ from qfedfm.clients.fused import FusedEngine
 from qfedfm.clients.jobs import Job, LocalOptimizer, Query
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.core.key import Key
+from qfedfm.tasks.protocol import Batch
 from tests.clients.tiny import TinyTask, bert, ia3, norms, roberta
 
 KEY = Key.of(0)
@@ -176,3 +177,18 @@ def test_who_asks_for_the_modules_gets_them() -> None:
     engine = FusedEngine(LEAN["bert"], KEY, device="cpu", precision="float32", encoder="modules")
     assert (engine.plan()["engine"], engine.plan()["encoder"]) == ("fused", "modules")
     assert_as_sequential(LEAN["bert"], engine)
+
+
+class LeftPadded(TinyTask):
+    """Rows padded on the left, as for a model that reads its last token."""
+
+    def collate(self, rows: np.ndarray) -> Batch:
+        batch = super().collate(rows)
+        return Batch({name: tensor.flip(1) for name, tensor in batch.inputs.items()}, batch.labels)
+
+
+def test_an_encoder_over_padding_on_the_left_is_not_written_out() -> None:
+    """The head of a BERT reads place 0, which is padding there, so that there is no first token to compute alone."""
+    engine = FusedEngine(LeftPadded(bert, QV), KEY, device="cpu", precision="float32")
+    assert engine.plan()["engine"] == "fused"
+    assert engine.plan()["encoder"] == "modules"

@@ -70,6 +70,10 @@ def test_what_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = torch.nn.Linear(4, 4)
     with pytest.raises(ConfigError, match="precision"):
         choose(model, "cpu", "float64", None)
+    with pytest.raises(ConfigError, match="encoder"):
+        choose(model, "cpu", "float32", None, "lena")
+    with pytest.raises(ConfigError, match="micro_batch_tokens"):
+        choose(model, "cpu", "float32", 0)
     with pytest.raises(ConfigError, match="cuda"):
         choose(model, "cuda", "float32", None)
     plan = choose(model, "cpu", "float32", None).mapping()
