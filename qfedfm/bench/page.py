@@ -25,7 +25,7 @@ def section(report: Mapping[str, Any]) -> str:
         "",
         _where(report["environment"]),
         "",
-        f"![{name}: how many times better than each peer](figures/benchmark-{name}.png)",
+        f"![{name}: ours beside each peer](figures/benchmark-{name}.png)",
         "",
         "| case | unit | ours | peer | which peer | ratio | at least |",
         "|---|---|---|---|---|---|---|",

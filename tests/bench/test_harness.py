@@ -38,9 +38,7 @@ def answers(side) -> Mapping[str, object]:
         "ours.comparison": {"seconds": factor, "runs": 2},
         "ours.scale": {"megabytes": 250.0},
         "ours.aggregate": {"uncached_means": [{"n": n, "seconds": 0.02} for n in (50, 200)]},
-        "peers.bandwidth": {
-            "cases": [{"n": n, "seconds": 0.01, "way": "sum", "ways": {"sum": 0.01}} for n in given.get("rows", ())]
-        },
+        "peers.bandwidth": {"cases": [{"n": n, **read} for n in given.get("rows", ())]},
     }
     named = [
         {"name": name, "n": n, "seconds": factor * n, "digest": [1.0, factor]} for name, n in (given.get("cases") or ())
