@@ -188,7 +188,7 @@ class LeftPadded(TinyTask):
 
 
 def test_an_encoder_over_padding_on_the_left_is_not_written_out() -> None:
-    """The head of a BERT reads place 0, which is padding there, so that there is no first token to compute alone."""
+    """The head of a BERT reads place 0, which is padding there: what a row gives depends on the others in its batch."""
     engine = FusedEngine(LeftPadded(bert, QV), KEY, device="cpu", precision="float32")
-    assert engine.plan()["engine"] == "fused"
     assert engine.plan()["encoder"] == "modules"
+    assert engine.plan()["engine"] == "sequential"
