@@ -60,7 +60,7 @@ def self_attention(x: Matrix, qkv: Linear, heads: int, now: Pass) -> tuple[Matri
     attended, back_attend = _attend(q, k, v, now.apart)
 
     def back(g: Matrix, below: bool) -> Matrix:
-        found = y.new_empty(3, *q.shape)
+        found = q.new_empty(3, *q.shape)
         (through,) = _apart_heads(g, bins, 1, heads)
         back_attend(through, (found[0], found[1], found[2]))
         return back_qkv(_joined_heads(found, bins), below)
@@ -92,8 +92,8 @@ def first_attention(
     attended, back_attend = _attend(q, k, v, apart.view(bins, 1, queries, length))
 
     def back(g: Matrix, below: bool) -> Matrix:
-        (through,) = _apart_heads(g.new_zeros(laid.shape).index_copy_(0, where, g), bins, 1, heads)
-        to_q, to_kv = torch.empty_like(q), told.new_empty(2, *k.shape)
+        (through,) = _apart_heads(g.new_zeros(bins * queries, hidden).index_copy_(0, where, g), bins, 1, heads)
+        to_q, to_kv = torch.empty_like(q), k.new_empty(2, *k.shape)
         back_attend(through, (to_q, to_kv[0], to_kv[1]))
         asked_back = back_query(_joined_heads(to_q.unsqueeze(0), bins).index_select(0, where), below)
         dx = back_told(_joined_heads(to_kv, bins), below)

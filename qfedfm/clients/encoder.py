@@ -109,9 +109,10 @@ class Encoder:
         """Bytes that a pass takes for each slot of its bins, in a task whose longest row has ``longest`` tokens."""
         layer, length = self._layers[-1], max(LENGTH, longest)
         wide, hidden = layer.wide.weight.shape
-        kept = 14 * hidden + 2 * wide + layer.heads * length
-        # One layer at a time holds its scores, or two gradients of them; the mask is there for all.
-        passing = (2 * layer.heads + 1) * length
+        inputs = any(linear.pairs for each in self._layers for linear in (each.attended, each.wide, each.narrow))
+        kept = 7 * hidden + wide + layer.heads * length + (3 * hidden + wide if inputs else 0)
+        # One layer at a time holds its scores, or two gradients of them, and its widest products; the mask is for all.
+        passing = (2 * layer.heads + 1) * length + 6 * hidden + 3 * wide
         count = max(1, len(self._layers) - self._prefix)
         return (kept * count + passing) * layer.wide.weight.element_size()
 

@@ -69,7 +69,7 @@ def choose(
 def settled(plan: Plan, *, lean: bool) -> Plan:
     """The plan once it is known whether the encoder was replaced: tokens of a pass, unless somebody chose them."""
     # On a CPU a pass should stay in the cache; packed rows take less of it than padded ones.
-    fitting = 32768 if torch.device(plan.device).type != "cpu" else 1024 if lean else 512
+    fitting = 32768 if torch.device(plan.device).type != "cpu" else 1536 if lean else 512
     return replace(plan, encoder="lean" if lean else "modules", micro_batch_tokens=plan.micro_batch_tokens or fitting)
 
 

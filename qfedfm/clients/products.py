@@ -101,6 +101,8 @@ def product(
     ``slots`` are the slots of x's lines, None for all in order.
     """
     y = torch.addmm(linear.bias, x, linear.weight.t())
+    if not linear.pairs:  # nothing needs x on the way back, so that it can be let go
+        return y, lambda g, below: torch.mm(g, linear.weight) if below else g
     lane = now.lane if slots is None else now.lane[slots]
     kept = []
     for columns, pair in linear.pairs:
