@@ -205,7 +205,7 @@ class FusedEngine:
         for now in self._passes(rows):
             gradient, loss = self._backward(jobs, step, now, lanes)
             parts = [(now, gradient, loss)]
-            if self._network.lean and len(gradient) > 1 and not bool(torch.isfinite(gradient).all()):
+            if self._network.lean and len(gradient) > 1 and not bool(torch.isfinite(gradient.sum())):
                 # Rows of several clients share the products of the lean encoder, where 0 · ∞ reaches the others.
                 parts = [(lane, *self._backward(jobs, step, lane, lanes)) for lane in now.lanes()]
             for part, gradient, loss in parts:
@@ -230,10 +230,9 @@ class FusedEngine:
             losses = self.task.losses(outputs, labels).view(weight.shape) * weight
         with phase("backward"):
             found = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
-            flat = lanes.x.new_zeros(len(mine), self.layout.size)
+            flat = lanes.x.new_empty(len(mine), self.layout.size)
             for entry, part in zip(self.layout, found, strict=True):
-                if part is not None:
-                    flat[:, entry.start : entry.stop] = part.reshape(len(mine), -1)
+                flat[:, entry.start : entry.stop] = 0 if part is None else part.reshape(len(mine), -1)
         return flat, losses.detach().sum(1)
 
     def _seeds(self, jobs: Sequence[Job], step: int, now: PassRows) -> Int64[torch.Tensor, " rows"] | None:
@@ -252,9 +251,9 @@ class FusedEngine:
             for entry in self.layout
         }
 
-    def _passes(self, lanes: Sequence[np.ndarray]) -> Iterator[PassRows]:
+    def _passes(self, lanes: Sequence[np.ndarray], longer: int = 1) -> Iterator[PassRows]:
         cut = packed_passes if self._network.lean else padded_passes
-        tokens = self._plan.micro_batch_tokens
+        tokens = longer * self._plan.micro_batch_tokens
         return passes_over(lanes, self._lengths, self._network.covers, lambda lengths: cut(lengths, tokens))
 
     # ---- evaluation
@@ -275,7 +274,7 @@ class FusedEngine:
         found = [np.zeros((len(query.rows), self.task.classes), np.float32) for query in queries]
         x = torch.from_numpy(np.stack([query.vector for query in queries])).to(self._device)
         with torch.no_grad():
-            for now in self._passes([query.rows for query in queries]):
+            for now in self._passes([query.rows for query in queries], 2):  # nothing is kept for a way back
                 leaves = self._leaves(x[now.first : now.stop], trained=False)
                 outputs, _ = self._network.outputs(now.rows, now.valid, leaves)
                 table = outputs.view(*now.rows.shape, -1).cpu().numpy()
