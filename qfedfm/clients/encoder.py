@@ -15,7 +15,7 @@ from qfedfm.adapters.dropout import KeyedDropout
 from qfedfm.clients.bins import LENGTH, Bins, pack
 from qfedfm.clients.lean import Encode, Layer, Norm, encode
 from qfedfm.clients.lora import plain_pair
-from qfedfm.clients.prefix import ReachedError
+from qfedfm.clients.prefix import ReachedError, states_above
 from qfedfm.clients.products import Linear, Pair, Pass
 from qfedfm.clients.trace import Trace
 
@@ -85,7 +85,6 @@ class Encoder:
         self.first_only = False
         self._layers, self._prefix = tuple(layers), prefix
         self._seats: Seats | None = None
-        self._below: torch.Tensor | None = None
         self._capturing = False
         self._names = tuple(
             name
@@ -129,16 +128,10 @@ class Encoder:
         """The hidden states [tokens, hidden] of the real rows above the prefix, of a pass over the model."""
         self._capturing = True
         try:
-            with self.seated(seats), torch.no_grad():
-                call()
-        except ReachedError:
-            pass
+            with self.seated(seats):
+                return states_above(call)
         finally:
             self._capturing = False
-        captured, self._below = self._below, None
-        if captured is None:
-            raise RuntimeError("the model did not run its encoder")
-        return captured
 
     def _run(self, states: torch.Tensor, seats: Seats) -> torch.Tensor:
         """The last hidden states [rows, tokens, hidden], or [rows, 1, hidden] where only first tokens are read."""
@@ -154,8 +147,7 @@ class Encoder:
             with torch.no_grad():
                 x, _ = encode(x, self._layers[: self._prefix], now, None)
         if self._capturing:
-            self._below = x.index_select(0, slot)
-            raise ReachedError
+            raise ReachedError(x.index_select(0, slot))
         only = first if self.first_only else None
         leaves = [seats.leaves[name] for name in self._names]
         y: torch.Tensor = Encode.apply(x, self._layers[self._prefix :], now, only, self._names, *leaves)  # type: ignore[no-untyped-call]

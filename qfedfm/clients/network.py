@@ -88,7 +88,7 @@ class Network:
         flat = rows.reshape(-1)
         with phase("data"):
             batch = self._task.collate(flat)
-            inputs = {name: tensor.to(self._device) for name, tensor in batch.inputs.items()}
+            inputs = self._here(batch.inputs)
             kept = self._cache is not None and bool(self._cache.covers(flat[:1])[0])
             mask = _mask(batch.inputs)
         with ExitStack() as stack, phase("forward"):
@@ -108,6 +108,10 @@ class Network:
                 self._pass_over(stack, laid(self._cache.packed(flat), mask.to(self._device)))
             outputs = self._task.forward(self._model, inputs)
         return outputs.float(), batch.labels.to(self._device)
+
+    def _here(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The model's inputs on its device."""
+        return {name: tensor.to(self._device) for name, tensor in inputs.items()}
 
     def _pass_over(self, stack: ExitStack, hidden: torch.Tensor | None) -> None:
         if self._bypass is not None:
@@ -184,9 +188,8 @@ class Network:
             self._cache = cache
 
     def _below(self, rows: np.ndarray) -> Sequence[torch.Tensor]:
-        batch = self._task.collate(rows)
-        inputs = {name: tensor.to(self._device) for name, tensor in batch.inputs.items()}
-        mask = _mask(batch.inputs)
+        found = self._task.collate(rows).inputs
+        inputs, mask = self._here(found), _mask(found)
 
         def call() -> object:
             return self._task.forward(self._model, inputs)
@@ -210,8 +213,7 @@ class Network:
         load_vector(self._model, vector)
         self._model.zero_grad()
         batch = self._task.collate(rows)
-        inputs = {name: tensor.to(self._device) for name, tensor in batch.inputs.items()}
-        outputs = self._task.forward(self._model, inputs).float()
+        outputs = self._task.forward(self._model, self._here(batch.inputs)).float()
         self._task.losses(outputs, batch.labels.to(self._device)).mean().backward()  # type: ignore[no-untyped-call]
         return gradient_of(self._model)
 
@@ -226,7 +228,7 @@ class Network:
 
         handle = _parent(self._model, self.found).register_forward_hook(replace)
         try:
-            outputs = self._task.forward(self._model, {name: x.to(self._device) for name, x in inputs.items()})
+            outputs = self._task.forward(self._model, self._here(inputs))
         finally:
             handle.remove()
         (gradient,) = torch.autograd.grad(outputs.float().square().sum(), states)

@@ -20,7 +20,24 @@ from qfedfm.clients.trace import Prefix
 
 
 class ReachedError(Exception):
-    """Raised inside the model once the hidden states are known, to leave out the rest of the pass."""
+    """Raised inside the model once the hidden states above the prefix are known, to leave out the rest of the pass."""
+
+    def __init__(self, states: torch.Tensor) -> None:
+        self.states = states
+
+
+def states_above(call: Callable[[], object]) -> torch.Tensor:
+    """The hidden states with which a pass over the model was left, without autograd.
+
+    Raises:
+        RuntimeError: the pass came to its end.
+    """
+    try:
+        with torch.no_grad():
+            call()
+    except ReachedError as reached:
+        return reached.states
+    raise RuntimeError("the model did not run the layers that it ran before")
 
 
 class Bypass:
@@ -29,7 +46,6 @@ class Bypass:
     def __init__(self, model: torch.nn.Module, prefix: Prefix) -> None:
         self.given: torch.Tensor | None = None
         self._capturing = False
-        self._captured: torch.Tensor | None = None
         self._wrapped = prefix.wrapped
         modules = dict(model.named_modules())
         if prefix.source:
@@ -45,8 +61,7 @@ class Bypass:
                 return (self.given,) if wrapped else self.given
             output = plain(*args, **kwargs)
             if last and self._capturing:
-                self._captured = output[0] if wrapped else output
-                raise ReachedError
+                raise ReachedError(output[0] if wrapped else output)
             return output
 
         module.forward = forward
@@ -64,16 +79,9 @@ class Bypass:
         """The hidden states above the prefix, [rows, tokens, hidden], of a pass over the model, without autograd."""
         self._capturing = True
         try:
-            with torch.no_grad():
-                call()
-        except ReachedError:
-            pass
+            return states_above(call)
         finally:
             self._capturing = False
-        captured, self._captured = self._captured, None
-        if captured is None:
-            raise RuntimeError("the model did not run the layers that it ran before")
-        return captured.detach()
 
 
 class PrefixCache:
