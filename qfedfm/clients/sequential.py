@@ -13,6 +13,7 @@ from qfedfm.adapters.tensors import gradient_of, layout_of, load_vector, trainab
 from qfedfm.clients.dropout import step_seeds
 from qfedfm.clients.jobs import Job, LocalOptimizer, Query, Trained
 from qfedfm.clients.optimiser import check_job
+from qfedfm.clients.relabelling import trained_labels
 from qfedfm.core.cohort import State
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
@@ -82,7 +83,7 @@ class SequentialEngine:
             batch = self.task.collate(rows)
         labels = batch.labels
         if job.relabel is not None:
-            labels = torch.as_tensor(job.relabel(self.task.labels()[rows]), dtype=labels.dtype)
+            labels = torch.as_tensor(trained_labels(job, rows, self.task), dtype=labels.dtype)
         seeds = None if job.dropout is None else step_seeds(job.dropout, step, len(rows)).to(self.device)
         mask = batch.inputs.get("attention_mask")
         with phase("forward"), row_seeds(seeds, None if mask is None else mask.to(self.device)):
