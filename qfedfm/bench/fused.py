@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +9,11 @@ from qfedfm.bench.cases import Answer, both, case, rounded
 from qfedfm.bench.process import Side
 from qfedfm.bench.runner import Runner
 from qfedfm.bench.simulate import rate, settings
+from qfedfm.report.statistics import paired
 
 SEQUENTIAL = "sequential engine, float32"
 OVERHEAD = 0.10
 """The most that the engine may add to its forward and backward passes, as a share of training."""
-_T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
-"""97.5 % quantiles of Student's t for so many pairs."""
 
 
 def bench(runner: Runner) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -85,12 +83,10 @@ def _accuracy(runner: Runner) -> list[dict[str, Any]]:
     ]
     answers = runner.measure(sides, 1)
     ours, peer = ([100 * float(value) for value in answers[name][0]["accuracies"]] for name in names)
-    differences = [one - other for one, other in zip(ours, peer, strict=True)]
-    centre, n = statistics.mean(differences), len(differences)
-    half = _T95[n] * statistics.stdev(differences) / n**0.5
+    found = paired(ours, peer)
     about: dict[str, Any] = {
-        "difference": rounded(centre),
-        "ci95": [rounded(centre - half), rounded(centre + half)],
-        "differences": [rounded(value) for value in differences],
+        "difference": rounded(found.mean),
+        "ci95": None if found.interval is None else [rounded(end) for end in found.interval],
+        "differences": [rounded(one - other) for one, other in zip(ours, peer, strict=True)],
     }
-    return [case(f"accuracy over {n} seeds", "% right", ours, peer, SEQUENTIAL, **about)]
+    return [case(f"accuracy over {found.n} seeds", "% right", ours, peer, SEQUENTIAL, **about)]

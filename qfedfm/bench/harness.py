@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import platform
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from qfedfm.bench.process import require
 from qfedfm.bench.runner import Runner
 from qfedfm.core.errors import ConfigError, nearest
+from qfedfm.engine.environment import versions
 
 NAMES = ("simulate", "comparison", "scale", "aggregate", "fused", "quickstart")
 _PEERS = ("flwr", "ray", "byzfl")
@@ -38,20 +38,9 @@ def bench(name: str, runner: Runner) -> dict[str, Any]:
     return {
         "schema": 1,
         "name": name,
-        "environment": {**environment, "processor": processor(), "peers": peers(), "quick": runner.quick},
+        "environment": {**environment, "processor": processor(), "peers": versions(_PEERS), "quick": runner.quick},
         "cases": cases,
     }
-
-
-def peers() -> dict[str, str]:
-    """The versions of those peers that are installed."""
-    found = {}
-    for package in _PEERS:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def processor() -> str:

@@ -69,9 +69,10 @@ def _notes(cases: Sequence[Mapping[str, Any]]) -> list[str]:
     found = [f"- {line['case']}: {line['note']}." for line in cases if "note" in line]
     for line in cases:
         if "ci95" in line:
-            low, high = line["ci95"]
+            ends = line["ci95"]  # null where the differences do not vary
+            interval = "no interval" if ends is None else f"95 % interval {ends[0]:+.2f} to {ends[1]:+.2f}"
             found.append(
                 f"- {line['case']}: paired difference {line['difference']:+.2f} points "
-                f"(95 % interval {low:+.2f} to {high:+.2f}; single seeds {line['differences']})."
+                f"({interval}; single seeds {line['differences']})."
             )
     return [*dict.fromkeys(found), ""] if found else []
