@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from qfedfm import cli
 from tests.engine.tiny import TinyTask
 
 ROOT = Path(__file__).parents[1]
@@ -45,22 +44,10 @@ class Failing(TinyTask):
 
 
 @pytest.fixture
-def qfedfm(monkeypatch, capsys, tmp_path):
+def qfedfm(terminal):
     """Runs the command line in an empty folder with one experiment; gives the status, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
     Path("tiny.toml").write_text(TINY)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["qfedfm", *map(str, words)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as done:
-            status = done.code or 0
-        return status, *capsys.readouterr()
-
-    return call
+    return terminal
 
 
 def files(folder):

@@ -1,32 +1,19 @@
 """`qfedfm bench` at the terminal."""
 
+import functools
 import json
-import sys
 
 import pytest
 
-from qfedfm import cli
 from qfedfm.bench import harness, process
 from qfedfm.bench.cases import case
 
 
 @pytest.fixture
-def qfedfm(monkeypatch, capsys, tmp_path):
-    """Runs the command line in an empty folder; gives the status, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def qfedfm(terminal, monkeypatch):
+    """Runs `qfedfm bench` in an empty folder; gives the status, stdout and stderr."""
     monkeypatch.setenv("COLUMNS", "160")
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["qfedfm", "bench", *words])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as done:
-            status = done.code or 0
-        return status, *capsys.readouterr()
-
-    return call
+    return functools.partial(terminal, "bench")
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from qfedfm.clients.fused import FusedEngine
 from qfedfm.clients.jobs import Job, LocalOptimizer, Query
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.core.key import Key
-from qfedfm.tasks.protocol import Batch
 from tests.clients.tiny import TinyTask, bert, ia3, norms, roberta
 
 KEY = Key.of(0)
@@ -179,16 +178,8 @@ def test_who_asks_for_the_modules_gets_them() -> None:
     assert_as_sequential(LEAN["bert"], engine)
 
 
-class LeftPadded(TinyTask):
-    """Rows padded on the left, as for a model that reads its last token."""
-
-    def collate(self, rows: np.ndarray) -> Batch:
-        batch = super().collate(rows)
-        return Batch({name: tensor.flip(1) for name, tensor in batch.inputs.items()}, batch.labels)
-
-
 def test_an_encoder_over_padding_on_the_left_is_not_written_out() -> None:
     """The head of a BERT reads place 0, which is padding there: what a row gives depends on the others in its batch."""
-    engine = FusedEngine(LeftPadded(bert, QV), KEY, device="cpu", precision="float32")
+    engine = FusedEngine(TinyTask(bert, QV, left=True), KEY, device="cpu", precision="float32")
     assert engine.plan()["encoder"] == "modules"
     assert engine.plan()["engine"] == "sequential"

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertForSequenceClassification, LlamaConfig,
 from qfedfm.adapters.peft import Adapter
 from qfedfm.clients.fused import FusedEngine
 from qfedfm.clients.jobs import Job, LocalOptimizer, Query
-from qfedfm.clients.memory import MARGIN, Needs, SavedBytes, budget, fitted
+from qfedfm.clients.memory import MARGIN, Needs, SavedBytes, budget, fitted, guarded
 from qfedfm.clients.plan import Plan
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
@@ -237,3 +237,8 @@ def test_no_more_is_held_than_planned(name: str, precision: str, monkeypatch: py
         found = peak(lambda asked=asked: list(made.train(asked)))
         assert found <= MARGIN * tokens * needs.token + lanes * needs.lane
         assert found >= 0.2 * MARGIN * tokens * needs.token  # or the plan would waste the memory
+
+
+def test_a_device_out_of_memory_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"CUDA out of memory.*lower engine\.memory"), guarded():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
