@@ -361,9 +361,10 @@ def test_help_is_quick_and_lists_what_works():
     assert "..." not in listed
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(tmp_path):
     (tmp_path / "my tiny.toml").write_text(TINY)
-    words = ["run", "my tiny.toml", "--set", "rounds=30", "--seed", "7"]
+    words = ["run", "my tiny.toml", "--set", "rounds=300", "--seed", "7"]
     # a parent that ignores the signal, such as a shell that runs the tests in the background, hands that down
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
     code += "; sys.path.insert(0, sys.argv.pop(1)); from qfedfm.cli import main; main()"
@@ -379,9 +380,9 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(tmp_path):
     _, err = started.communicate(timeout=120)
     assert started.returncode == 130
     assert "Traceback" not in err
-    assert err.endswith("go on with: qfedfm run 'my tiny.toml' --set rounds=30 --seed 7 --resume\n")
+    assert err.endswith("go on with: qfedfm run 'my tiny.toml' --set rounds=300 --seed 7 --resume\n")
     again = subprocess.run([*command, *words, "--resume"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 0
     results = json.loads((history.parent / "results.json").read_text())
     assert results["complete"] is True
-    assert history.read_bytes().count(b"\n") == 2 * 31
+    assert history.read_bytes().count(b"\n") == 2 * 301
