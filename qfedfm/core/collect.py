@@ -13,8 +13,7 @@ from qfedfm.core.cohort import ClientId, Cohort, Reduced, State, all_finite, cli
 from qfedfm.core.errors import DataError
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import ServerAt, SumReduce
-from qfedfm.core.sums import COLUMNS, block_rows
-from qfedfm.core.threads import over_columns
+from qfedfm.core.sums import block_rows
 
 Finish = Callable[[Cohort, State, ServerAt], tuple[Reduced, State]]
 
@@ -112,7 +111,7 @@ class SumCollector(Collector):
     def __init__(self, layout: Layout, reduce: SumReduce) -> None:
         super().__init__(layout, block_rows(layout.size))
         self._reduce = reduce
-        self._total = np.zeros(layout.size)
+        self._accumulator = reduce.accumulator(layout.size)
         self._added = 0
 
     def _free(self) -> int:
@@ -122,8 +121,7 @@ class SumCollector(Collector):
 
     def _flush(self) -> None:
         weights = np.array(self._weights[self._added :])
-        rows, total = self._rows[: len(weights)], self._total
-        over_columns(len(total), COLUMNS, lambda part: self._reduce.add(total[part], rows[:, part], weights))
+        self._accumulator.add(self._rows[: len(weights)], weights)
         self._added = self.count
 
     def finish(self, state: State, at: ServerAt) -> tuple[Reduced, State]:
@@ -132,5 +130,5 @@ class SumCollector(Collector):
         if self._added < self.count:
             self._flush()
         weights = np.array(self._weights)
-        reduced = Reduced(self._reduce.finish(self._total, weights), self._reduce.row_weights(weights))
+        reduced = Reduced(self._accumulator.finish(), self._reduce.row_weights(weights))
         return client_weights(reduced, None, tuple(self._clients)), state

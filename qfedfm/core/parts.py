@@ -14,7 +14,7 @@ import abc
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -22,8 +22,7 @@ from jaxtyping import Float, Float32, Float64
 from qfedfm.core.cohort import EMPTY, ClientId, Cohort, Reduced, State
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
-from qfedfm.core.sums import COLUMNS, block_rows
-from qfedfm.core.threads import over_columns
+from qfedfm.core.sums import block_rows
 
 Vector = np.ndarray
 Objective = Callable[[Vector], tuple[float, Vector]]
@@ -160,25 +159,29 @@ class Reduce(Part):
         """The aggregated delta and the next state."""
 
 
+@runtime_checkable
+class Accumulator(Protocol):
+    """Takes the updates of a round block by block and gives the aggregated delta."""
+
+    def add(self, rows: Float32[np.ndarray, "m d"], weights: Float[np.ndarray, " m"]) -> None:
+        """Takes one block, whose rows may be reused afterwards."""
+
+    def finish(self) -> Float32[np.ndarray, " d"]:
+        """The aggregated delta of all blocks."""
+
+
 class SumReduce(Reduce):
     """A reduce that needs no more than a sum over the updates, so that none has to be kept.
 
     The updates come in ascending order of the client ids in blocks of `block_rows`, whether they arrive one by one or
-    as a cohort: the same arithmetic, the same bits. Each coordinate is treated by itself, so that `add` and `finish`
-    see a chunk of the columns at a time, several of them in different threads.
+    as a cohort: the same arithmetic, the same bits.
     """
 
     is_sum = True
 
     @abc.abstractmethod
-    def add(
-        self, total: Float64[np.ndarray, " d"], rows: Float32[np.ndarray, "m d"], weights: Float[np.ndarray, " m"]
-    ) -> None:
-        """Adds a block of updates to the sum so far, which begins with zeros and is changed in place."""
-
-    @abc.abstractmethod
-    def finish(self, total: Float64[np.ndarray, " d"], weights: Float64[np.ndarray, " n"]) -> Float32[np.ndarray, " d"]:
-        """The aggregated delta from the sum and the weights of all updates."""
+    def accumulator(self, d: int) -> Accumulator:
+        """What takes the updates of a round, of length d."""
 
     def row_weights(self, weights: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"] | None:
         """The weight that each update has in the result, where it is a weighted sum of them."""
@@ -188,18 +191,11 @@ class SumReduce(Reduce):
         order = np.argsort(cohort.clients)
         in_order, d = bool((order[1:] > order[:-1]).all()), cohort.layout.size
         weights = cohort.weights.astype(np.float64)
-        blocks = [slice(start, start + block_rows(d)) for start in range(0, cohort.n, block_rows(d))]
-        block_weights = [weights[order[block]] for block in blocks]
-        vector = np.empty(d, np.float32)
-
-        def work(columns: slice) -> None:
-            total = np.zeros(columns.stop - columns.start)
-            for block, own in zip(blocks, block_weights, strict=True):
-                self.add(total, cohort.X[block if in_order else order[block], columns], own)
-            vector[columns] = self.finish(total, weights)
-
-        over_columns(d, COLUMNS, work)
-        return Reduced(vector, self.row_weights(weights)), state
+        accumulator = self.accumulator(d)
+        for start in range(0, cohort.n, block_rows(d)):
+            block = slice(start, start + block_rows(d))
+            accumulator.add(cohort.X[block if in_order else order[block]], weights[order[block]])
+        return Reduced(accumulator.finish(), self.row_weights(weights)), state
 
 
 class ServerOptimizer(Part):

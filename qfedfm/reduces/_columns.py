@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Float32
 
-from qfedfm.core.sums import COLUMNS, add_block, saturate
+from qfedfm.core.sums import COLUMNS, RunningMean, saturate
 from qfedfm.core.threads import over_columns
 
 _COLUMNS = 2048
@@ -45,17 +45,18 @@ def combine(weights: Float[np.ndarray, " n"], X: Float32[np.ndarray, "n d"]) -> 
     A huge row with a tiny weight needs the range of float64: 1e38 · 1e-44 is 1e-6 there and noise in float32.
     """
     rows = np.flatnonzero(weights)
-    wide = bool(weights[rows].min() < _SMALLEST)
-    blocks = [slice(start, start + _ROWS) for start in range(0, len(X), _ROWS) if weights[start : start + _ROWS].any()]
+    if weights[rows].min() >= _SMALLEST:
+        mean = RunningMean(X.shape[1])
+        for start in range(0, len(X), _ROWS):
+            if weights[start : start + _ROWS].any():
+                mean.add(X[start : start + _ROWS], weights[start : start + _ROWS])
+        return mean.finish()
     out = np.empty(X.shape[1], np.float32)
 
     def work(columns: slice) -> None:
         total = np.zeros(columns.stop - columns.start)
-        if wide:
-            for row in rows:
-                total += weights[row] * X[row, columns].astype(np.float64)
-        for block in () if wide else blocks:
-            add_block(total, X[block, columns], weights[block])
+        for row in rows:
+            total += weights[row] * X[row, columns].astype(np.float64)
         out[columns] = saturate(total)
 
     over_columns(X.shape[1], COLUMNS, work)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float64
 
 from qfedfm.core.parts import Law, SumReduce
 from qfedfm.core.registry import part
-from qfedfm.core.sums import add_block, saturate
+from qfedfm.core.sums import RunningMean
 
 
 @part("mean", paper="McMahan et al., AISTATS 2017, arXiv 1602.05629")
@@ -29,13 +29,8 @@ class Mean(SumReduce):
 
     laws = SumReduce.laws | {Law.TRANSLATION, Law.CONVEX}
 
-    def add(
-        self, total: Float64[np.ndarray, " d"], rows: Float32[np.ndarray, "m d"], weights: Float[np.ndarray, " m"]
-    ) -> None:
-        add_block(total, rows, weights)
-
-    def finish(self, total: Float64[np.ndarray, " d"], weights: Float64[np.ndarray, " n"]) -> Float32[np.ndarray, " d"]:
-        return saturate(total / weights.sum())
+    def accumulator(self, d: int) -> RunningMean:
+        return RunningMean(d)
 
     def row_weights(self, weights: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         return np.asarray(weights / weights.sum())

@@ -1,10 +1,12 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
+import torch
 
 import qfedfm as qf
-from qfedfm.core.sums import COLUMNS, LARGEST, add_block, saturate, weighted_sum
+from qfedfm.core.sums import COLUMNS, LARGEST, RunningMean, saturate, weighted_sum
 from tests.reduces.cohorts import HUGE, cohort_of, normal, reduced
 
 
@@ -57,7 +59,29 @@ def test_one_update_comes_out_bit_by_bit() -> None:
 
 
 def test_a_block_may_hold_weights_of_zero() -> None:
-    total = np.zeros(4)
+    mean = RunningMean(4)
     X = np.array([[HUGE] * 4, [1, 2, 3, 4]], np.float32)
-    add_block(total, X, np.array([0.0, 3.0]))
-    np.testing.assert_allclose(total, [3, 6, 9, 12])
+    mean.add(X, np.array([0.0, 3.0]))
+    np.testing.assert_allclose(mean.finish(), [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("d", [1, 29_999, 60_000, 60_001, 100_003])
+@pytest.mark.parametrize("n", [3, 70])
+def test_the_bits_of_a_mean_do_not_depend_on_threads_or_on_where_rows_lie(n: int, d: int) -> None:
+    X, weights = normal(n, d), np.random.default_rng(2).random(n)
+    apart = np.zeros((n, d + 3), np.float32)
+    apart[:, 3:] = X
+    means = []
+    for count, rows in itertools.product((1, 2, 3), (X, apart[:, 3:])):
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            mean = RunningMean(d)
+            mean.add(rows[:2], weights[:2])
+            mean.add(rows[2:], weights[2:])
+            means.append(mean.finish())
+        finally:
+            torch.set_num_threads(before)
+    np.testing.assert_allclose(means[0], weights @ X.astype(np.float64) / weights.sum(), atol=5e-6)
+    for other in means[1:]:
+        np.testing.assert_array_equal(means[0], other)
