@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,6 +73,14 @@ class Seats:
         )
 
 
+class _Now(threading.local):
+    """What the encoder is asked for; each thread has its own."""
+
+    def __init__(self) -> None:
+        self.seats: Seats | None = None
+        self.capturing = False
+
+
 class Encoder:
     """Replaces a module's forward, in place; without seats the module computes as before.
 
@@ -84,8 +93,7 @@ class Encoder:
     def __init__(self, module: torch.nn.Module, layers: Sequence[Layer], prefix: int) -> None:
         self.first_only = False
         self._layers, self._prefix = tuple(layers), prefix
-        self._seats: Seats | None = None
-        self._capturing = False
+        self._now = _Now()
         self._names = tuple(
             name
             for layer in layers
@@ -96,11 +104,13 @@ class Encoder:
         plain: Any = module.forward
 
         def forward(hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-            if self._seats is None:
+            if self._now.seats is None:
                 return plain(hidden_states, *args, **kwargs)
             from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
-            return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=self._run(hidden_states, self._seats))
+            return BaseModelOutputWithPastAndCrossAttentions(
+                last_hidden_state=self._run(hidden_states, self._now.seats)
+            )
 
         module.forward = forward
 
@@ -118,20 +128,20 @@ class Encoder:
     @contextmanager
     def seated(self, seats: Seats | None) -> Iterator[None]:
         """Inside, passes over the model run here with these seats; None leaves the module as it was."""
-        self._seats = seats
+        self._now.seats = seats
         try:
             yield
         finally:
-            self._seats = None
+            self._now.seats = None
 
     def capture(self, seats: Seats, call: Callable[[], object]) -> torch.Tensor:
         """The hidden states [tokens, hidden] of the real rows above the prefix, of a pass over the model."""
-        self._capturing = True
+        self._now.capturing = True
         try:
             with self.seated(seats):
                 return states_above(call)
         finally:
-            self._capturing = False
+            self._now.capturing = False
 
     def _run(self, states: torch.Tensor, seats: Seats) -> torch.Tensor:
         """The last hidden states [rows, tokens, hidden], or [rows, 1, hidden] where only first tokens are read."""
@@ -146,7 +156,7 @@ class Encoder:
         if seats.hidden is None and self._prefix:
             with torch.no_grad():
                 x, _ = encode(x, self._layers[: self._prefix], now, None)
-        if self._capturing:
+        if self._now.capturing:
             raise ReachedError(x.index_select(0, slot))
         only = first if self.first_only else None
         leaves = [seats.leaves[name] for name in self._names]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -21,7 +22,9 @@ from qfedfm.clients.plan import choose, repeat, settled
 from qfedfm.clients.relabelling import trained_labels
 from qfedfm.clients.selfcheck import TOLERANCE, distance, probe_rows
 from qfedfm.clients.sequential import SequentialEngine
+from qfedfm.clients.stacking import leaves_of
 from qfedfm.clients.trace import UnfusableError
+from qfedfm.clients.workers import side_by_side
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.phases import phase
@@ -37,8 +40,9 @@ class FusedEngine:
     them per lane, so that the rows of many lanes go through the model together; the loss of a step is Σₖ mean loss of
     client k, whose gradient with respect to each client's own parameters is that client's gradient. The frozen base is
     shared, in bfloat16 where that pays; adapters and optimisers are float32. What lies below the lowest trainable
-    module is computed once for each row, and the layers of BERT and RoBERTa are written out (see `lean`). Results do
-    not depend on the order of the jobs, on what was trained or evaluated before, or on the state of the cache.
+    module is computed once for each row, and the layers of BERT and RoBERTa are written out (see `lean`), whose passes
+    run side by side on a CPU. Results do not depend on the order of the jobs, on what was trained or evaluated before,
+    on the state of the cache, or on the number of those threads.
 
     When a module cannot be mapped over lanes, or a check on a few rows shows a wrong gradient, training falls back to
     the sequential engine, with one line in the log that says why.
@@ -100,7 +104,7 @@ class FusedEngine:
         self._probing = probe_rows(self._lengths)
         self._network = Network(self.task, self.model, self._plan, self._probing)
         self._drops = self._network.drops
-        self._plan = settled(self._plan, lean=self._network.lean)
+        self._plan = settled(self._plan, lean=self._network.lean, apart=self._network.apart)
         if not repeated:
             needs = self._network.needs(
                 self._lengths, rows, self.layout.size, lambda one: self.gradient(self.first, one)
@@ -202,16 +206,24 @@ class FusedEngine:
         lanes.gradient.zero_()
         total = torch.zeros(len(jobs), device=self._device)
         rows = [job.rows[step] for job in jobs]
-        for now in self._passes(rows):
-            gradient, loss = self._backward(jobs, step, now, lanes)
-            parts = [(now, gradient, loss)]
-            if self._network.lean and len(gradient) > 1 and not bool(torch.isfinite(gradient.sum())):
-                # Rows of several clients share the products of the lean encoder, where 0 · ∞ reaches the others.
-                parts = [(lane, *self._backward(jobs, step, lane, lanes)) for lane in now.lanes()]
-            for part, gradient, loss in parts:
-                lanes.gradient[part.first : part.stop] += gradient
-                total[part.first : part.stop] += loss
+        self._network.fill(np.concatenate(rows), self._plan.workers)
+        found = side_by_side(
+            lambda now: self._parts(jobs, step, now, lanes), list(self._passes(rows)), self._plan.workers
+        )
+        for part, gradient, loss in chain.from_iterable(found):
+            lanes.gradient[part.first : part.stop] += gradient
+            total[part.first : part.stop] += loss
         return np.asarray(total.cpu().numpy())
+
+    def _parts(
+        self, jobs: Sequence[Job], step: int, now: PassRows, lanes: Lanes
+    ) -> list[tuple[PassRows, Float32[torch.Tensor, "m d"], Float32[torch.Tensor, " m"]]]:
+        """What one pass gives, lane by lane where it is not finite."""
+        gradient, loss = self._backward(jobs, step, now, lanes)
+        if self._network.lean and len(gradient) > 1 and not bool(torch.isfinite(gradient.sum())):
+            # Rows of several clients share the products of the lean encoder, where 0 · ∞ reaches the others.
+            return [(lane, *self._backward(jobs, step, lane, lanes)) for lane in now.lanes()]
+        return [(now, gradient, loss)]
 
     def _backward(
         self, jobs: Sequence[Job], step: int, now: PassRows, lanes: Lanes
@@ -220,7 +232,7 @@ class FusedEngine:
         mine = jobs[now.first : now.stop]
         share = np.asarray([[1 / len(job.rows[step])] for job in mine], np.float32)
         weight = torch.from_numpy(now.valid * share).to(self._device)
-        leaves = self._leaves(lanes.x[now.first : now.stop], trained=True)
+        leaves = leaves_of(self.layout, lanes.x[now.first : now.stop], trained=True)
         outputs, labels = self._network.outputs(now.rows, now.valid, leaves, self._seeds(mine, step, now))
         if any(job.relabel is not None for job in mine):
             # of the whole batch, because what is done to a label may depend on its place
@@ -244,13 +256,6 @@ class FusedEngine:
             found[i] = step_seeds(job.dropout, step, len(job.rows[step]))[now.positions[i]]
         return found.view(-1)
 
-    def _leaves(self, x: Float32[torch.Tensor, "m d"], *, trained: bool) -> dict[str, torch.Tensor]:
-        """The parameters of some lanes by name: views of the matrix that holds them."""
-        return {
-            entry.name: x[:, entry.start : entry.stop].view(len(x), *entry.shape).detach().requires_grad_(trained)
-            for entry in self.layout
-        }
-
     def _passes(self, lanes: Sequence[np.ndarray], longer: int = 1) -> Iterator[PassRows]:
         cut = packed_passes if self._network.lean else padded_passes
         tokens = longer * self._plan.micro_batch_tokens
@@ -273,13 +278,18 @@ class FusedEngine:
     def _evaluate(self, queries: Sequence[Query]) -> list[Float32[np.ndarray, "n classes"]]:
         found = [np.zeros((len(query.rows), self.task.classes), np.float32) for query in queries]
         x = torch.from_numpy(np.stack([query.vector for query in queries])).to(self._device)
-        with torch.no_grad():
-            for now in self._passes([query.rows for query in queries], 2):  # nothing is kept for a way back
-                leaves = self._leaves(x[now.first : now.stop], trained=False)
+        self._network.fill(np.concatenate([query.rows for query in queries]), self._plan.workers)
+
+        def work(now: PassRows) -> None:
+            with torch.no_grad():
+                leaves = leaves_of(self.layout, x[now.first : now.stop], trained=False)
                 outputs, _ = self._network.outputs(now.rows, now.valid, leaves)
-                table = outputs.view(*now.rows.shape, -1).cpu().numpy()
-                for i, lane in enumerate(range(now.first, now.stop)):
-                    found[lane][now.positions[i, now.valid[i]]] = table[i, now.valid[i]]
+            table = outputs.view(*now.rows.shape, -1).cpu().numpy()
+            for i, lane in enumerate(range(now.first, now.stop)):
+                found[lane][now.positions[i, now.valid[i]]] = table[i, now.valid[i]]
+
+        # passes are longer where nothing is kept for a way back
+        side_by_side(work, list(self._passes([query.rows for query in queries], 2)), self._plan.workers)
         return found
 
     def gradient(self, vector: Float32[np.ndarray, " d"], rows: np.ndarray) -> tuple[float, Float32[np.ndarray, " d"]]:

@@ -83,8 +83,8 @@ def budget(memory: int | None, device: torch.device) -> int:
 def fitted(plan: Plan, needs: Needs, memory: int) -> Plan:
     """The plan with as many lanes, tokens and kept bytes as fit.
 
-    A quarter of what the base leaves may hold hidden states, a half a pass; the rest is for clients. Kept hidden states
-    are given up first, then passes get shorter, down to one row.
+    A quarter of what the base leaves may hold hidden states, a half the passes at work; the rest is for clients. Kept
+    hidden states are given up first, then passes get shorter, down to one row, and come one after the other.
 
     Raises:
         ConfigError: one client with a pass of one row does not fit.
@@ -95,10 +95,13 @@ def fitted(plan: Plan, needs: Needs, memory: int) -> Plan:
         given = f"engine.memory of {_megabytes(memory)}"
         remedy = "raise engine.memory, or take fewer tokens a row or a smaller model"
         raise ConfigError(given, f"at least {_megabytes(needs.base + row + needs.lane + 10**6)} for one client", remedy)
+    if left < plan.workers * row + needs.lane:
+        plan = replace(plan, workers=1)
+    token, row = plan.workers * needs.token, plan.workers * row
     tokens, room = plan.micro_batch_tokens, min(max(left / 2, row), left - needs.lane)
-    while tokens > needs.longest and MARGIN * tokens * needs.token > room:
+    while tokens > needs.longest and MARGIN * tokens * token > room:
         tokens = max(needs.longest, tokens // 2)
-    left -= int(MARGIN * max(tokens, needs.longest) * needs.token)
+    left -= int(MARGIN * max(tokens, needs.longest) * token)
     cache = max(0, min(needs.cache, left // 2, left - needs.lane))
     lanes = max(1, (left - cache) // needs.lane)
     return replace(plan, micro_batch_tokens=tokens, lanes=int(min(lanes, 2**16)), cache_bytes=int(cache))

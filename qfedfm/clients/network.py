@@ -47,7 +47,7 @@ class Network:
         model.to(self._device)
         if plan.precision == "bfloat16":
             precisions.lower_base(model, self.found.body)
-        self._parameters = stack_modules(model, self.found)
+        self._parameters, self._mapped = stack_modules(model, self.found)
         self._encoder = _encoder(model, self.found, inputs) if plan.encoder == "lean" else None
         if self._encoder is not None:
             self._encoder.first_only = self._reads_first_tokens_only(inputs)
@@ -64,11 +64,21 @@ class Network:
         """Whether the encoder was replaced."""
         return self._encoder is not None
 
+    @property
+    def apart(self) -> bool:
+        """Whether passes may run side by side: only where every module is known to be no thread's own."""
+        return self._encoder is not None and not self._mapped
+
     # ---- passes
 
     def covers(self, rows: np.ndarray) -> Bool[np.ndarray, " n"]:
         """Which rows' hidden states are kept; those are never in one pass with others."""
         return np.zeros(len(rows), bool) if self._cache is None else self._cache.covers(rows)
+
+    def fill(self, rows: np.ndarray, workers: int) -> None:
+        """Computes the hidden states of rows that are kept, where they are missing."""
+        if self._cache is not None:
+            self._cache.fill(rows, workers)
 
     def outputs(
         self,

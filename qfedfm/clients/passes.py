@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 Lengths = Int64[np.ndarray, "_"]
+_FEWEST_TOKENS = 256
+"""Of a pass that is worth a thread of its own."""
 
 
 @dataclass(frozen=True)
@@ -72,34 +74,39 @@ def _ranks(first: int, lengths: Sequence[Lengths], tokens: int) -> Iterator[Pass
 
 
 def packed_passes(lengths: Sequence[Lengths], tokens: int) -> Iterator[Pass]:
-    """Passes for an encoder that packs its rows: whole lanes as long as they fit, about as many tokens in each pass.
+    """Passes for an encoder that packs its rows: lane after lane, about as many tokens in each pass.
+
+    Their number is even, so that two can run side by side, unless there are too few tokens to share.
 
     Args:
         lengths: of each lane's rows.
-        tokens: the budget. The rows of a lane with more are dealt out, at least one to a pass, so that each has long
-            and short ones and as many tokens as the others, up to its longest row.
+        tokens: the budget; a single row may have more.
     """
-    totals = [int(mine.sum()) for mine in lengths]
-    share = sum(totals) / max(1, -(-sum(totals) // tokens))
-    first, held = 0, 0
-    for lane, total in enumerate(totals):
-        held += total
-        following = totals[lane + 1] if lane + 1 < len(totals) else tokens
-        # closed where that leaves it nearer to an equal share than the next lane would
-        if held + following / 2 > share or held + following > tokens:
-            yield from _whole(first, lengths[first : lane + 1], tokens)
-            first, held = lane + 1, 0
+    total = sum(int(mine.sum()) for mine in lengths)
+    count = -(-total // tokens)
+    count += count % 2 if total >= 2 * _FEWEST_TOKENS else 0
+    places: list[tuple[int, int]] = []
+    held = 0
+    for lane, mine in enumerate(lengths):
+        for position, length in enumerate(mine.tolist()):
+            # closed where that leaves it nearer to an equal share than one more row would
+            if places and (held + length / 2 > total / count or held + length > tokens):
+                yield _pass(places)
+                places, held = [], 0
+            places.append((lane, position))
+            held += length
+    if places:
+        yield _pass(places)
 
 
-def _whole(first: int, lengths: Sequence[Lengths], tokens: int) -> Iterator[Pass]:
-    if len(lengths) == 1:
-        deals = min(len(lengths[0]), -(-int(lengths[0].sum()) // tokens))
-        order = np.argsort(-lengths[0], kind="stable")
-        yield from (Pass(first, first + 1, order[None, deal::deals]) for deal in range(deals))
-        return
-    ranks = np.arange(max(len(mine) for mine in lengths))
-    if len(ranks):
-        yield Pass(first, first + len(lengths), np.stack([np.where(ranks < len(mine), ranks, -1) for mine in lengths]))
+def _pass(places: Sequence[tuple[int, int]]) -> Pass:
+    """The pass over some rows, given by lane and position, in ascending order."""
+    lane, position = np.array(places).T
+    first, stop = int(lane[0]), int(lane[-1]) + 1
+    rank = np.arange(len(lane)) - np.searchsorted(lane, lane)
+    positions = np.full((stop - first, int(rank.max()) + 1), -1)
+    positions[lane - first, rank] = position
+    return Pass(first, stop, positions)
 
 
 @dataclass(frozen=True)

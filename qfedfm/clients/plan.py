@@ -24,6 +24,7 @@ class Plan:
         micro_batch_tokens: tokens in one pass.
         lanes: clients that are trained at once.
         cache_bytes: the most that kept hidden states may take.
+        workers: passes that run side by side, each on one thread; 1 where they run one after the other.
         prefix: ``kept`` where hidden states below the lowest trainable module are kept, else ``computed``.
     """
 
@@ -35,6 +36,7 @@ class Plan:
     micro_batch_tokens: int
     lanes: int
     cache_bytes: int
+    workers: int = 1
     prefix: str = "computed"
 
     def mapping(self) -> Mapping[str, str]:
@@ -66,11 +68,23 @@ def choose(
     )
 
 
-def settled(plan: Plan, *, lean: bool) -> Plan:
-    """The plan once it is known whether the encoder was replaced: tokens of a pass, unless somebody chose them."""
+def settled(plan: Plan, *, lean: bool, apart: bool) -> Plan:
+    """The plan once the model is prepared: tokens of a pass, unless somebody chose them, and passes at once.
+
+    Args:
+        plan: as `choose` made it.
+        lean: whether the encoder was replaced.
+        apart: whether passes may run side by side.
+    """
+    cpu = torch.device(plan.device).type == "cpu"
     # On a CPU a pass should stay in the cache; packed rows take less of it than padded ones.
-    fitting = 32768 if torch.device(plan.device).type != "cpu" else 1536 if lean else 512
-    return replace(plan, encoder="lean" if lean else "modules", micro_batch_tokens=plan.micro_batch_tokens or fitting)
+    fitting = 32768 if not cpu else 1536 if lean else 512
+    return replace(
+        plan,
+        encoder="lean" if lean else "modules",
+        micro_batch_tokens=plan.micro_batch_tokens or fitting,
+        workers=torch.get_num_threads() if cpu and apart else 1,
+    )
 
 
 def repeat(plan: Mapping[str, str]) -> Plan:
@@ -80,7 +94,7 @@ def repeat(plan: Mapping[str, str]) -> Plan:
         ConfigError: it is not such a plan, or its device is not here.
     """
     try:
-        numbers = {name: int(plan[name]) for name in ("micro_batch_tokens", "lanes", "cache_bytes")}
+        numbers = {name: int(plan[name]) for name in ("micro_batch_tokens", "lanes", "cache_bytes", "workers")}
         made = Plan(**{**plan, **numbers})  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError):
         expected = "one that a fused engine of this version made"

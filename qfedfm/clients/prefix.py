@@ -7,6 +7,7 @@ differently.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float, Int64
 
 from qfedfm.clients.batching import cut
 from qfedfm.clients.trace import Prefix
+from qfedfm.clients.workers import side_by_side
 
 
 class ReachedError(Exception):
@@ -40,13 +42,19 @@ def states_above(call: Callable[[], object]) -> torch.Tensor:
     raise RuntimeError("the model did not run the layers that it ran before")
 
 
+class _Now(threading.local):
+    """What a prefix is to do; each thread has its own."""
+
+    def __init__(self) -> None:
+        self.given: torch.Tensor | None = None
+        self.capturing = False
+
+
 class Bypass:
     """Makes a model's prefix capture its result, or be passed over with a given one. Alters the model in place."""
 
     def __init__(self, model: torch.nn.Module, prefix: Prefix) -> None:
-        self.given: torch.Tensor | None = None
-        self._capturing = False
-        self._wrapped = prefix.wrapped
+        self._now = _Now()
         modules = dict(model.named_modules())
         if prefix.source:
             self._patch(modules[prefix.source], wrapped=False, last=False)
@@ -57,10 +65,11 @@ class Bypass:
         plain = module.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            if self.given is not None:
-                return (self.given,) if wrapped else self.given
+            given = self._now.given
+            if given is not None:
+                return (given,) if wrapped else given
             output = plain(*args, **kwargs)
-            if last and self._capturing:
+            if last and self._now.capturing:
                 raise ReachedError(output[0] if wrapped else output)
             return output
 
@@ -69,19 +78,19 @@ class Bypass:
     @contextmanager
     def using(self, hidden: torch.Tensor | None) -> Iterator[None]:
         """Inside, the prefix yields these hidden states instead of computing them; None computes."""
-        self.given = hidden
+        self._now.given = hidden
         try:
             yield
         finally:
-            self.given = None
+            self._now.given = None
 
     def capture(self, call: Callable[[], object]) -> torch.Tensor:
         """The hidden states above the prefix, [rows, tokens, hidden], of a pass over the model, without autograd."""
-        self._capturing = True
+        self._now.capturing = True
         try:
             return states_above(call)
         finally:
-            self._capturing = False
+            self._now.capturing = False
 
 
 class PrefixCache:
@@ -127,12 +136,16 @@ class PrefixCache:
         """Which of the rows are kept; the answer never changes."""
         return np.asarray(self._chunk_of[rows] >= 0)
 
+    def fill(self, rows: np.ndarray, workers: int) -> None:
+        """Computes what is missing of some rows; those that are never kept are passed over."""
+        chunks = [self._chunks[chunk] for chunk in np.unique(self._chunk_of[rows]) if chunk >= 0]
+        missing = [members for members in chunks if int(members[0]) not in self._kept]
+        for members, states in zip(missing, side_by_side(self._compute, missing, workers), strict=True):
+            self._kept |= dict(zip(members.tolist(), states, strict=True))
+
     def packed(self, rows: np.ndarray) -> Float[torch.Tensor, "tokens hidden"]:
         """The hidden states of kept rows, end to end."""
-        for chunk in np.unique(self._chunk_of[rows]):
-            members = self._chunks[chunk]
-            if int(members[0]) not in self._kept:
-                self._kept |= dict(zip(members.tolist(), self._compute(members), strict=True))
+        self.fill(rows, 1)
         return torch.cat([self._kept[int(row)] for row in rows])
 
 

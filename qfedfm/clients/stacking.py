@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from jaxtyping import Float32
 
 from qfedfm.clients.deltas import plain_delta
 from qfedfm.clients.lora import low_rank_forward, plain_pair
 from qfedfm.clients.mapped import mapped_forward
 from qfedfm.clients.prompts import stack_prompts
 from qfedfm.clients.trace import Trace
+from qfedfm.core.layout import Layout
 
 
-class LaneParameters:
-    """What the stacked modules read in a pass.
+class LaneParameters(threading.local):
+    """What the stacked modules read in a pass; each thread has its own.
 
     A batch has ``rows`` rows, lane by lane, equally many for each; ``tensors`` holds a tensor [lanes, *shape] by
     parameter, or is None for the modules' own parameters.
@@ -36,13 +39,25 @@ class LaneParameters:
             self.tensors, self.rows = before
 
 
-def stack_modules(model: torch.nn.Module, found: Trace) -> LaneParameters:
+def leaves_of(layout: Layout, x: Float32[torch.Tensor, "m d"], *, trained: bool) -> dict[str, torch.Tensor]:
+    """The parameters of some lanes by name: views of the matrix that holds them."""
+    return {
+        entry.name: x[:, entry.start : entry.stop].view(len(x), *entry.shape).detach().requires_grad_(trained)
+        for entry in layout
+    }
+
+
+def stack_modules(model: torch.nn.Module, found: Trace) -> tuple[LaneParameters, bool]:
     """Replaces the forward of every owner of trainable parameters, in place, by one that takes them per lane.
 
     Where all of an owner's parameters have one precision its input is cast to it, and before and inside the transformer
     layers its output is cast back, because the frozen modules around it may be in bfloat16.
+
+    Returns:
+        What the modules read, and whether some of them have a lane's parameters put into them while they are called, so
+        that they are one thread's at a time.
     """
-    current = LaneParameters()
+    current, mapped = LaneParameters(), False
     modules = dict(model.named_modules())
     for owner, names in found.owners.items():
         module = modules[owner]
@@ -53,16 +68,18 @@ def stack_modules(model: torch.nn.Module, found: Trace) -> LaneParameters:
             forward = _linear(module, names, current)
         elif owner in found.prompts:
             module.forward = stack_prompts(modules[found.prompts[owner]], module, names, current)
+            mapped = True
             continue
         else:
             plain_delta(module)
             forward = mapped_forward(module, names, current)
+            mapped = True
         kinds = {parameter.dtype for parameter in module.parameters()}
         if len(kinds) == 1:
             below_head = bool(found.body) and (owner.startswith(found.body + ".") or owner in found.early)
             forward = _casting(forward, kinds.pop(), below_head)
         module.forward = forward
-    return current
+    return current, mapped
 
 
 Forward = Callable[..., Any]

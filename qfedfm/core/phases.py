@@ -13,7 +13,10 @@ from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 NAMES = ("train", "data", "forward", "backward", "encode", "wire", "reduce", "evaluate", "save")
 """``train`` is what the client engine does to train; the others may lie inside it or beside it."""
@@ -29,6 +32,8 @@ class Span:
         end: likewise.
         own: nanoseconds that were spent in no phase inside it.
         thread: the thread that it ran on.
+        beside: how many threads share the work that it is part of. Its times count as so much of a second each, so
+            that together the phases are no more than the time that passed.
     """
 
     path: tuple[str, ...]
@@ -36,6 +41,7 @@ class Span:
     end: int
     own: int
     thread: int
+    beside: int = 1
 
 
 @dataclass(frozen=True)
@@ -59,12 +65,12 @@ class Recorder:
             names: of the phases.
             within: only those that have one of these somewhere around them.
         """
-        total = 0
+        total = 0.0
         for span in self.spans:
             *around, name = span.path
             outermost = name in names and not any(each in names for each in around)
             if outermost and (within is None or any(each in within for each in around)):
-                total += span.end - span.start
+                total += (span.end - span.start) / span.beside
         return total / 1e9
 
     def own(self) -> dict[str, float]:
@@ -75,7 +81,7 @@ class Recorder:
         found: dict[str, float] = {}
         for span in self.spans:
             name = next((name for name in span.path if name in ("reduce", "evaluate")), span.path[-1])
-            found[name] = found.get(name, 0.0) + span.own / 1e9
+            found[name] = found.get(name, 0.0) + span.own / span.beside / 1e9
         return found
 
     def trace(self) -> dict[str, Any]:
@@ -106,10 +112,11 @@ class _Idle:
 class _Running:
     """A phase that is being recorded."""
 
-    __slots__ = ("inside", "name", "path", "recorder", "start")
+    __slots__ = ("beside", "elsewhere", "inside", "name", "path", "recorder", "start")
 
-    def __init__(self, name: str, recorder: Recorder) -> None:
-        self.name, self.recorder, self.inside, self.start = name, recorder, 0, 0
+    def __init__(self, name: str, recorder: Recorder, beside: int = 1) -> None:
+        self.name, self.recorder, self.beside, self.inside, self.start = name, recorder, beside, 0, 0
+        self.elsewhere: list[int] = []  # of the phases inside it on other threads; appending needs no lock
         self.path: tuple[str, ...] = (name,)
 
     def __enter__(self) -> None:
@@ -128,10 +135,12 @@ class _Running:
         end = time.perf_counter_ns()
         around = _open()
         around.remove(self)
-        if around:
+        if around and around[-1].beside == self.beside:
             around[-1].inside += end - self.start
-        own = end - self.start - self.inside
-        self.recorder.spans.append(Span(self.path, self.start, end, own, threading.get_ident()))
+        elif around:
+            around[-1].elsewhere.append((end - self.start) // self.beside)
+        own = end - self.start - self.inside - sum(self.elsewhere)
+        self.recorder.spans.append(Span(self.path, self.start, end, own, threading.get_ident(), self.beside))
 
 
 _IDLE = _Idle()
@@ -156,7 +165,22 @@ def phase(name: str) -> AbstractContextManager[None]:
         >>> [span.path for span in recorder.spans]
         [('evaluate', 'forward'), ('evaluate',)]
     """
-    return _Running(name, _RECORDING[-1]) if _RECORDING else _IDLE
+    return _Running(name, _RECORDING[-1], getattr(_LOCAL, "beside", 1)) if _RECORDING else _IDLE
+
+
+def handed_over(work: Callable[[Item], Result], beside: int) -> Callable[[Item], Result]:
+    """The same function for ``beside`` other threads: its phases lie inside those that this thread is in now."""
+    around = tuple(_open())
+
+    def run(item: Item) -> Result:
+        before = _open()
+        _LOCAL.open, _LOCAL.beside = list(around), beside
+        try:
+            return work(item)
+        finally:
+            _LOCAL.open, _LOCAL.beside = before, 1
+
+    return run
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ class Batch:
 
 @runtime_checkable
 class Task(Protocol):
-    """Model, data, loss and metrics. All methods are deterministic."""
+    """Model, data, loss and metrics. All methods are deterministic; several threads may call them at once."""
 
     @property
     def name(self) -> str:

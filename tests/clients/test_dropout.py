@@ -187,7 +187,7 @@ def lanes(
     """The losses of the rows of all lanes in one pass, and their gradient as [lanes, d]."""
     model = task.model(KEY)
     layout = layout_of(model)
-    current = stack_modules(model, trace(task, model, task.collate(rows[:1]).inputs))
+    current, _ = stack_modules(model, trace(task, model, task.collate(rows[:1]).inputs))
     x = torch.from_numpy(starts)
     leaves = {e.name: x[:, e.start : e.stop].view(len(x), *e.shape).requires_grad_() for e in layout}
     with current.use(leaves, len(rows)):

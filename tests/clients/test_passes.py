@@ -81,37 +81,26 @@ def test_padded_passes_hold_as_many_lanes_as_the_budget_has_longest_rows(lanes: 
 
 @FEW
 @given(lanes=LANES, budget=BUDGETS)
-def test_packed_passes_of_several_lanes_hold_them_whole_within_the_budget(lanes: list[np.ndarray], budget: int) -> None:
+def test_packed_passes_stay_within_the_budget_or_have_one_row(lanes: list[np.ndarray], budget: int) -> None:
     for now in packed_passes(lanes, budget):
-        if now.stop - now.first > 1:
-            assert sum(tokens_of(now, lanes)) <= budget
-            assert now.valid.sum() == sum(len(mine) for mine in lanes[now.first : now.stop])
+        assert sum(tokens_of(now, lanes)) <= budget or now.valid.sum() == 1
 
 
 @FEW
-@given(lanes=LANES, budget=BUDGETS)
-def test_a_lane_that_is_dealt_out_is_dealt_evenly(lanes: list[np.ndarray], budget: int) -> None:
-    """Dealing sorted rows in turn: two deals differ by at most the longest row, so none exceeds the budget by more."""
-    deals: dict[int, list[int]] = {}
-    for now in packed_passes(lanes, budget):
-        if now.stop - now.first == 1:
-            deals.setdefault(now.first, []).append(sum(tokens_of(now, lanes)))
-    for lane, sums in deals.items():
-        longest = int(lanes[lane].max())
-        assert max(sums) - min(sums) <= longest
-        assert max(sums) <= budget + longest
-
-
-@FEW
-@given(lanes=st.lists(st.integers(10, 20), min_size=1, max_size=40), budget=st.integers(40, 200))
-def test_packed_passes_are_about_equal(lanes: list[int], budget: int) -> None:
-    """Against the mean of the fewest passes that could be: none but the last lacks a whole lane, none exceeds it by
-    half of one."""
-    arrays = [np.asarray([length]) for length in lanes]
-    sums = [sum(tokens_of(now, arrays)) for now in packed_passes(arrays, budget)]
-    share = sum(lanes) / -(-sum(lanes) // budget)
-    assert all(total > share - 20 for total in sums[:-1])
-    assert max(sums) <= min(budget, share + 10)
+@given(lanes=st.lists(st.lists(st.integers(10, 60), max_size=30), min_size=1, max_size=8), budget=st.integers(200, 900))
+def test_packed_passes_are_equal_but_for_half_a_row_and_even_where_they_can_be_shared(
+    lanes: list[list[int]], budget: int
+) -> None:
+    """Against equal shares of an even number of passes, where those leave room for half a row."""
+    arrays = [np.asarray(mine, np.int64) for mine in lanes]
+    sums, total = [sum(tokens_of(now, arrays)) for now in packed_passes(arrays, budget)], sum(map(sum, lanes))
+    count = -(-total // budget)
+    count += count % 2 if total >= 512 else 0
+    if total and total / count + 30 <= budget:
+        share = total / count
+        assert max(sums) <= share + 30
+        assert all(held >= share - 30 for held in sums[:-1])
+        assert len(sums) in (count, count + 1)
 
 
 @CUTS
