@@ -22,7 +22,7 @@ def encoding_circuit(qubits: int) -> QuantumCircuit:
 
     Level l rotates qubit n−1−l by an angle for each value of the qubits above it, from the most significant qubit
     down: a rotation multiplexed by l qubits, 2^l RYs and as many CNOTs in the order of a Gray code (Möttönen et al.,
-    Quantum Inf. Comput. 5, 467, 2005, arXiv quant-ph/0407010; equations 3 and 8). Parameter ``theta[j]`` is the angle
+    Quantum Inf. Comput. 5, 467, 2005, arXiv quant-ph/0407010). Parameter ``theta[j]`` is the angle
     of the j-th RY; `encoding_angles` computes them. 2ⁿ − 1 rotations, 2ⁿ − 2 CNOTs.
 
     Args:
@@ -47,8 +47,8 @@ def encoding_angles(vectors: Float64[np.ndarray, "*batch d"]) -> Float64[np.ndar
     """The angles of `encoding_circuit` for vectors of d numbers, filled up with zeros to 2ⁿ, n = max(1, ⌈log₂ d⌉).
 
     The tree of Möttönen et al.: α_s = 2 atan2(‖v on the right of node s‖, ‖v on its left‖), with the signed numbers
-    themselves at the leaves, where α is between −2π and 2π and carries the signs. The angles of the gates of a level
-    of 2^l nodes are θ_j = 2^−l Σ_i (−1)^{i·g_j} α_i, g_j the j-th Gray code word; they are linear in α.
+    themselves at the leaves, where α is between −2π and 2π and carries the signs. `gray_angles` turns the α of a level
+    into the angles of its gates.
 
     Raises:
         DataError: a vector is empty, zero, or not finite.
@@ -66,8 +66,7 @@ def encoding_angles(vectors: Float64[np.ndarray, "*batch d"]) -> Float64[np.ndar
     levels = []
     for level in reversed(range(qubits)):
         left, right = values[..., 0::2], values[..., 1::2]
-        gray = np.arange(2**level) ^ (np.arange(2**level) >> 1)
-        levels.append(_walsh(2 * np.arctan2(right, left))[..., gray] / 2**level)
+        levels.append(gray_angles(2 * np.arctan2(right, left)))
         values = np.hypot(left, right)
     return np.concatenate(levels[::-1], axis=-1)
 
@@ -136,7 +135,9 @@ def swap_fidelity(probabilities: Float64[np.ndarray, "*batch k"]) -> Float64[np.
     return np.asarray(2 * probabilities[..., 0::2].sum(axis=-1) - 1)
 
 
-def multiplexed_ry(circuit: QuantumCircuit, angles: Sequence[Any], controls: Sequence[int], target: int) -> None:
+def multiplexed_ry(
+    circuit: QuantumCircuit, angles: Sequence[Any], controls: Sequence[int], target: int, *, closed: bool = True
+) -> None:
     """Appends RYs and CNOTs that rotate ``target`` by Σ_j (−1)^{i·g_j} θ_j where the controls hold the number i.
 
     g_j = j XOR ⌊j/2⌋ is the Gray code; a CNOT flips the sense of every rotation between it and the next one from the
@@ -147,13 +148,31 @@ def multiplexed_ry(circuit: QuantumCircuit, angles: Sequence[Any], controls: Seq
         angles: θ, 2^(number of controls) numbers or expressions in parameters.
         controls: qubits.
         target: a qubit that is no control.
+        closed: without the last CNOT the target is also inverted where the last of the controls is 1.
     """
     for j, angle in enumerate(angles):
+        following = (j + 1) % len(angles)
         circuit.ry(angle, target)
-        if controls:
-            following = (j + 1) % len(angles)
+        if controls and (following or closed):
             changed = (j ^ (j >> 1)) ^ (following ^ (following >> 1))
             circuit.cx(controls[changed.bit_length() - 1], target)
+
+
+def gray_angles(alpha: Float64[np.ndarray, "*batch k"]) -> Float64[np.ndarray, "*batch k"]:
+    """θ_j = Σ_i (−1)^{i·g_j} α_i / k: the angles of `multiplexed_ry` that rotate by α_i where the controls hold i.
+
+    Möttönen et al., equation 3; k is a power of two.
+
+    Example:
+        >>> gray_angles(np.array([0.5, 0.1])).round(3).tolist()
+        [0.3, 0.2]
+    """
+    sums, words = alpha, np.arange(alpha.shape[-1])
+    for bit in range(len(words).bit_length() - 1):  # the Walsh–Hadamard transform, a bit of i at a time
+        pairs = sums.reshape(*alpha.shape[:-1], -1, 2, 2**bit)
+        low, high = pairs[..., 0, :], pairs[..., 1, :]
+        sums = np.stack((low + high, low - high), axis=-2).reshape(alpha.shape)
+    return np.asarray(sums[..., words ^ (words >> 1)] / len(words))
 
 
 def _levels(name: str, qubits: int) -> list[list[Any]]:
@@ -170,14 +189,3 @@ def _rotate(circuit: QuantumCircuit, angles: Sequence[Any], register: range, lev
     """One level: the qubit below the ``level`` most significant ones of a register."""
     target = len(register) - 1 - level
     multiplexed_ry(circuit, angles, register[target + 1 :], register[target])
-
-
-def _walsh(values: Float64[np.ndarray, "*batch k"]) -> Float64[np.ndarray, "*batch k"]:
-    """Σ_i (−1)^{i·j} values_i for every j, over the last axis (the Walsh–Hadamard transform)."""
-    shape, step = values.shape, 1
-    while step < shape[-1]:
-        pairs = values.reshape(*shape[:-1], -1, 2, step)
-        low, high = pairs[..., 0, :], pairs[..., 1, :]
-        values = np.stack((low + high, low - high), axis=-2).reshape(shape)
-        step *= 2
-    return values

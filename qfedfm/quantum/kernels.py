@@ -87,7 +87,7 @@ def zz_angles(x: Float64[np.ndarray, "*batch n"]) -> Float64[np.ndarray, "*batch
 
 def _products(x: Float64[np.ndarray, "*batch n"]) -> Float64[np.ndarray, "*batch a"]:
     first, second = np.triu_indices(x.shape[-1], 1)
-    return np.multiply(x[..., first], x[..., second])
+    return np.asarray(x[..., first] * x[..., second])
 
 
 def _angles(name: str, features: int, depth: int) -> list[Any]:
