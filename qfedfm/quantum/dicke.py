@@ -58,7 +58,7 @@ def _split(circuit: QuantumCircuit, last: int, count: int, *, fewest: bool) -> N
 
     Other inputs that occur are left alone. After the first CNOT the lowest qubit is 0 wherever the last one is 1, so
     that the last CNOT of the multiplexed rotation can be left out: the inversion is part of the angles, of which π
-    makes |0⟩ from |0⟩. Where no input has fewer than l ones (``fewest``), the last qubit alone tells |0 1^l⟩ from others.
+    makes |0⟩ from |0⟩. Where no input has fewer than l ones (``fewest``), the last qubit alone tells |0 1^l⟩.
     """
     below, angle = last - count, 2 * math.asin(math.sqrt(count / (last + 1)))
     controls, alpha = ([last], [0.0, angle]) if fewest else ([below + 1, last], [0.0, 0.0, math.pi, angle])

@@ -64,7 +64,7 @@ def encoding_angles(vectors: Float64[np.ndarray, "*batch d"]) -> Float64[np.ndar
     values = np.zeros((*vectors.shape[:-1], 2**qubits))
     values[..., :d] = vectors / np.abs(vectors).max(axis=-1, keepdims=True)
     levels = []
-    for level in reversed(range(qubits)):
+    while values.shape[-1] > 1:
         left, right = values[..., 0::2], values[..., 1::2]
         levels.append(gray_angles(2 * np.arctan2(right, left)))
         values = np.hypot(left, right)
