@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Family:
 
     Args:
         name: before the colon.
-        build: makes the circuit, without measurements; its arguments are the sizes.
+        build: makes the circuit, without measurements; its arguments are the sizes, whole numbers or literals.
         purpose: what it computes.
         outcomes: what the outcomes mean.
         source: the paper.
@@ -63,12 +63,15 @@ class Family:
         return Piece(f"{self.name}:{sizes}", self.build(*values), self)
 
     def _size(self, argument: inspect.Parameter, text: str) -> int | str:
-        if argument.annotation not in ("int", int):
+        given = f"{argument.name} = {text!r} in the name of a circuit"
+        choices = get_args(inspect.unwrap(self.build).__globals__.get(argument.annotation))
+        if choices and text not in choices:
+            raise ConfigError(given, f"one of {', '.join(choices)}")
+        if choices:
             return text
         try:
             return int(text)
         except ValueError:
-            given = f"{argument.name} = {text!r} in the name of a circuit"
             raise ConfigError(given, f"a whole number in {self.usage}") from None
 
 
