@@ -20,6 +20,9 @@ from qfedfm.quantum.qaoa import Mixer, Quadratic, qaoa_circuit, xy_qaoa_circuit
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
+_LARGEST = 100
+"""Clients of the example that QAOA solves."""
+
 _LONG = 24
 """Lines of a drawing in characters beyond which the page shows a picture as well."""
 
@@ -39,11 +42,15 @@ file, with `--bind theta=0.1,0.2,…` for numbers in place of parameters. (OpenQ
 
 
 def _born(clients: int, layers: int = 3, entangler: Entangler = "ring-cnot") -> QuantumCircuit:
+    if clients < 1:
+        raise ConfigError(f"{clients} clients", "at least one")
     return born_circuit(qubits_for(clients), layers, entangler)
 
 
 def _row(clients: int) -> Quadratic:
     """Clients in a row of which neighbours are alike: Σ_{i≠j} 2^−|i−j| x_i x_j."""
+    if not 1 <= clients <= _LARGEST:
+        raise ConfigError(f"an example with {clients} clients", f"1 to {_LARGEST}", "qaoa_circuit takes any problem")
     place = np.arange(clients)
     return Quadratic(2.0 ** -np.abs(place[:, None] - place) - np.eye(clients))
 

@@ -147,7 +147,9 @@ def picture(circuit: QuantumCircuit, path: Path) -> None:
     from matplotlib import pyplot
 
     digest = {"Description": hashlib.sha256(qasm(circuit).encode()).hexdigest(), "Date": None}
-    with mpl.rc_context({"svg.hashsalt": "qfedfm"}):
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams["svg.hashsalt"] = "qfedfm"
         figure: Any = circuit.draw("mpl", style={"name": "bw"}, fold=28)
         figure.savefig(path, bbox_inches="tight", metadata=digest if path.suffix == ".svg" else None)
         pyplot.close(figure)

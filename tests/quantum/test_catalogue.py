@@ -139,6 +139,8 @@ def test_what_every_family_says(family) -> None:
         ("born:8,2,ring-cz,4", r"expected born:CLIENTS\[,LAYERS\[,ENTANGLER\]\]"),
         ("born:many", "clients = 'many'.*a whole number"),
         ("born:8,0", "at least one of each"),
+        ("born:-5", "-5 clients; expected at least one"),
+        ("qaoa:101,2", "101 clients; expected 1 to 100; qaoa_circuit takes any problem"),
         ("dicke:3,4", "4 ones on 3 qubits"),
         ("xy-qaoa:4,2,1,star", "mixer = 'star'.*one of ring, complete"),
         ("born:8,2,ring", "entangler = 'ring'.*one of linear-cnot, ring-cnot"),
