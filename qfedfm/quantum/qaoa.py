@@ -117,13 +117,13 @@ def qaoa_circuit(problem: Quadratic, depth: int) -> QuantumCircuit:
         depth: p ≥ 1.
 
     Raises:
-        ConfigError: the depth is below 1.
+        ConfigError: the depth is below 1, or all values of the problem are equal, so that γ has no effect.
 
     Differs from the paper: bits are x = 1 where Z = −1. (PennyLane's γ has the other sign.)
     """
     from qiskit import QuantumCircuit
 
-    beta, gamma = _schedule(depth)
+    beta, gamma = _schedule(problem, depth)
     circuit = QuantumCircuit(problem.n, name=f"qaoa-{problem.n}x{depth}")
     circuit.h(range(problem.n))
     for layer in range(depth):
@@ -140,18 +140,21 @@ def xy_qaoa_circuit(problem: Quadratic, size: int, depth: int, mixer: Mixer = "r
     Parameters: ``beta[l]``, then ``gamma[l]`` (`qaoa_angles`).
 
     Args:
-        problem: C.
+        problem: C, of at least two bits.
         size: k, from 1 to n.
         depth: p ≥ 1.
         mixer: pairs of neighbours on a ring, even ones first, or all pairs, in rounds of pairs that share no qubit.
 
     Raises:
-        ConfigError: the depth or the size is out of range, or the mixer is unknown.
+        ConfigError: the depth or the size is out of range, the mixer is unknown, all values of the problem are equal,
+            so that γ has no effect, or there is one bit, so that β has none.
 
     Differs from the paper: the pairs of a mixer act one after the other (a product formula), which keeps the number of
     ones as the exponential of the sum does.
     """
-    beta, gamma = _schedule(depth)
+    beta, gamma = _schedule(problem, depth)
+    if problem.n < 2:
+        raise ConfigError("a choice among one", "a problem of at least two bits")
     circuit = dicke_circuit(problem.n, size)
     circuit.name = f"xy-qaoa-{problem.n}-{size}x{depth}-{mixer}"
     pairs = _pairs(problem.n, mixer)
@@ -229,9 +232,11 @@ def _sums(a: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " k"]:
     return sums
 
 
-def _schedule(depth: int) -> tuple[list[Parameter], list[Parameter]]:
+def _schedule(problem: Quadratic, depth: int) -> tuple[list[Parameter], list[Parameter]]:
     from qiskit.circuit import ParameterVector
 
+    if not (problem.ising.h.any() or problem.ising.J.any()):
+        raise ConfigError("a problem whose values are all equal", "one with something to choose", "take any x")
     if depth < 1:
         raise ConfigError(f"depth {depth}", "at least 1")
     return list(ParameterVector("beta", depth)), list(ParameterVector("gamma", depth))

@@ -131,7 +131,7 @@ def test_the_xy_mixer_is_the_product_over_pairs(mixer: str, n: int, size: int) -
 
 @pytest.mark.parametrize("n", [3, 4, 5, 6, 7])
 def test_all_pairs_come_in_rounds_that_share_no_qubit(n: int) -> None:
-    circuit = xy_qaoa_circuit(Quadratic(np.zeros((n, n))), 1, 1, "complete")
+    circuit = xy_qaoa_circuit(problem(0, n), 1, 1, "complete")
     depth = circuit.depth(lambda gate: gate.operation.name == "rxx")
     assert circuit.count_ops()["rxx"] == math.comb(n, 2)
     assert depth <= n
@@ -193,3 +193,15 @@ def test_refuses_numbers_out_of_range() -> None:
     for call in (lambda: qaoa_circuit(small, 0), lambda: xy_qaoa_circuit(small, 1, 0)):
         with pytest.raises(ConfigError, match="depth 0"):
             call()
+
+
+def test_refuses_problems_on_which_an_angle_has_no_effect() -> None:
+    """So that a circuit of depth p always has 2p parameters."""
+    constant, single = Quadratic(np.zeros((3, 3)), 2.0), Quadratic(np.ones((1, 1)))
+    for call in (lambda: qaoa_circuit(constant, 1), lambda: xy_qaoa_circuit(constant, 1, 1)):
+        with pytest.raises(ConfigError, match="values are all equal"):
+            call()
+    with pytest.raises(ConfigError, match="at least two bits"):
+        xy_qaoa_circuit(single, 1, 1)
+    assert qaoa_circuit(single, 3).num_parameters == 6
+    assert xy_qaoa_circuit(Quadratic(np.eye(2)), 2, 3).num_parameters == 6
