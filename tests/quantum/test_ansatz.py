@@ -1,9 +1,18 @@
 import numpy as np
 import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit.library import n_local
 from qiskit.quantum_info import Statevector
 
 from qfedfm.core.errors import ConfigError
-from qfedfm.quantum.ansatz import ENTANGLERS, born_circuit, born_parameters, qubits_for, uniform_start
+from qfedfm.quantum.ansatz import (
+    ENTANGLERS,
+    born_circuit,
+    born_parameters,
+    qubits_for,
+    reuploading_circuit,
+    uniform_start,
+)
 from tests.quantum.circuits import angles
 
 
@@ -34,7 +43,7 @@ def test_the_first_step_of_the_cnot_ring_can_go_anywhere(qubits: int) -> None:
     assert rank(qubits, 3, "ring-cnot", uniform_start(qubits, 3)) == 2**qubits - 1
 
 
-@pytest.mark.parametrize("entangler", ["ring-cz", "linear-cz", "none"])
+@pytest.mark.parametrize("entangler", ["ring-cz", "linear-cz", "all-cz", "none"])
 def test_the_first_step_of_the_others_cannot(entangler: str) -> None:
     assert rank(4, 3, entangler, uniform_start(4, 3)) < 15
 
@@ -61,13 +70,63 @@ def test_parameters_are_in_the_order_of_layers_and_qubits() -> None:
     [
         ("linear-cnot", [(0, 1), (1, 2)]),
         ("ring-cz", [(0, 1), (1, 2), (2, 0)]),
+        ("all-cz", [(0, 1), (0, 2), (1, 2)]),
         ("none", []),
     ],
 )
-def test_the_entangler_couples_neighbours(entangler: str, pairs: list[tuple[int, int]]) -> None:
+def test_the_entangler_couples_these(entangler: str, pairs: list[tuple[int, int]]) -> None:
     circuit = born_circuit(3, 1, entangler)
     found = [tuple(circuit.find_bit(q).index for q in gate.qubits) for gate in circuit.data if len(gate.qubits) == 2]
     assert found == pairs
+
+
+@pytest.mark.parametrize("entangler", [entangler for entangler in ENTANGLERS if entangler != "none"])
+def test_entanglers_are_those_of_qiskit(entangler: str) -> None:
+    theta = angles(1, 12)
+    shape, _, gate = entangler.partition("-")
+    qiskit = {"all": "full", "linear": "linear", "ring": [(0, 1), (1, 2), (2, 3), (3, 0)]}[shape]
+    theirs = n_local(4, ["ry"], ["cx" if gate == "cnot" else "cz"], entanglement=qiskit, reps=2)
+    expected = Statevector(theirs.assign_parameters(theta)).probabilities()
+    np.testing.assert_allclose(probabilities(4, 2, entangler, theta), expected, atol=1e-12)
+
+
+def score(circuit: QuantumCircuit, values: np.ndarray) -> float:
+    """The probability that qubit 0 is 1."""
+    return float(Statevector(circuit.assign_parameters(values)).probabilities([0])[1])
+
+
+def test_one_upload_of_one_feature_by_hand() -> None:
+    """RY(b) RZ(x) RY(a)|0⟩: P(1) = (1 − cos a cos b + sin a sin b cos x) / 2."""
+    circuit = reuploading_circuit(1, 1, 1)
+    for a, b, x in angles(0, 3, batch=5):
+        expected = (1 - np.cos(a) * np.cos(b) + np.sin(a) * np.sin(b) * np.cos(x)) / 2
+        assert score(circuit, np.array([a, b, x])) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("qubits", "layers", "features"), [(1, 3, 1), (2, 2, 2), (2, 2, 3), (3, 2, 1)])
+def test_the_score_is_a_trigonometric_polynomial_of_as_many_terms_as_uploads(
+    qubits: int, layers: int, features: int
+) -> None:
+    circuit = reuploading_circuit(qubits, layers, features)
+    points = 2 * layers + 4
+    for feature in range(features):
+        values = np.repeat(angles(feature, circuit.num_parameters)[None], points, axis=0)
+        values[:, circuit.num_parameters - features + feature] = 2 * np.pi * np.arange(points) / points
+        spectrum = np.abs(np.fft.rfft([score(circuit, line) for line in values])) / points
+        assert spectrum[layers + 1 :].max() < 1e-12
+        assert spectrum[layers] > 1e-6
+
+
+def test_features_come_after_the_trained_angles_and_are_uploaded_each_time() -> None:
+    circuit = reuploading_circuit(2, 3, 3)
+    names = [parameter.name for parameter in circuit.parameters]
+    assert names == [f"theta[{index}]" for index in range(14)] + ["x[0]", "x[1]", "x[2]"]
+    uploads = [
+        (gate.operation.params[0].name, circuit.find_bit(gate.qubits[0]).index)
+        for gate in circuit.data
+        if gate.operation.name == "rz"
+    ]
+    assert uploads == [("x[0]", 0), ("x[1]", 1), ("x[2]", 0)] * 3
 
 
 def test_enough_qubits_and_no_more() -> None:
@@ -79,3 +138,10 @@ def test_enough_qubits_and_no_more() -> None:
 def test_refuses_what_is_no_circuit(qubits: int, layers: int) -> None:
     with pytest.raises(ConfigError, match="at least one of each"):
         born_circuit(qubits, layers)
+
+
+def test_refuses_no_features_and_no_qubits() -> None:
+    with pytest.raises(ConfigError, match="0 features"):
+        reuploading_circuit(1, 1, 0)
+    with pytest.raises(ConfigError, match="at least one of each"):
+        reuploading_circuit(0, 1, 1)

@@ -1,0 +1,15 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+input float[64] _theta_0_;
+input float[64] _theta_1_;
+input float[64] _theta_2_;
+bit[2] meas;
+qubit[2] q;
+ry(_theta_0_) q[1];
+ry(_theta_1_) q[0];
+cx q[1], q[0];
+ry(_theta_2_) q[0];
+cx q[1], q[0];
+barrier q[0], q[1];
+meas[0] = measure q[0];
+meas[1] = measure q[1];

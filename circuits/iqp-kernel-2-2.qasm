@@ -1,0 +1,35 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+input float[64] _x_0_;
+input float[64] _x_1_;
+input float[64] _x_2_;
+input float[64] _y_0_;
+input float[64] _y_1_;
+input float[64] _y_2_;
+gate rzz(p0) _gate_q_0, _gate_q_1 {
+  cx _gate_q_0, _gate_q_1;
+  rz(p0) _gate_q_1;
+  cx _gate_q_0, _gate_q_1;
+}
+bit[2] meas;
+qubit[2] q;
+h q[0];
+h q[1];
+rz(_x_0_) q[0];
+rz(_x_1_) q[1];
+rzz(_x_2_) q[0], q[1];
+h q[0];
+h q[1];
+rz(_x_0_ - _y_0_) q[0];
+rz(_x_1_ - _y_1_) q[1];
+rzz(_x_2_ - _y_2_) q[0], q[1];
+h q[0];
+h q[1];
+rz(-_y_0_) q[0];
+rz(-_y_1_) q[1];
+rzz(-_y_2_) q[0], q[1];
+h q[0];
+h q[1];
+barrier q[0], q[1];
+meas[0] = measure q[0];
+meas[1] = measure q[1];

@@ -1,0 +1,37 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+input float[64] _x_0_;
+input float[64] _x_1_;
+input float[64] _x_2_;
+input float[64] _x_3_;
+input float[64] _x_4_;
+input float[64] _x_5_;
+input float[64] _y_0_;
+input float[64] _y_1_;
+input float[64] _y_2_;
+input float[64] _y_3_;
+input float[64] _y_4_;
+input float[64] _y_5_;
+gate rzz(p0) _gate_q_0, _gate_q_1 {
+  cx _gate_q_0, _gate_q_1;
+  rz(p0) _gate_q_1;
+  cx _gate_q_0, _gate_q_1;
+}
+bit[3] meas;
+qubit[3] q;
+h q[0];
+h q[1];
+h q[2];
+rz(_x_0_ - _y_0_) q[0];
+rz(_x_1_ - _y_1_) q[1];
+rz(_x_2_ - _y_2_) q[2];
+rzz(_x_3_ - _y_3_) q[0], q[1];
+rzz(_x_4_ - _y_4_) q[0], q[2];
+rzz(_x_5_ - _y_5_) q[1], q[2];
+h q[0];
+h q[1];
+h q[2];
+barrier q[0], q[1], q[2];
+meas[0] = measure q[0];
+meas[1] = measure q[1];
+meas[2] = measure q[2];

@@ -1,0 +1,17 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+input float[64] _u_0_;
+input float[64] _v_0_;
+bit[3] meas;
+qubit[3] q;
+ry(_u_0_) q[1];
+ry(_v_0_) q[2];
+h q[0];
+cx q[2], q[1];
+ccx q[0], q[1], q[2];
+cx q[2], q[1];
+h q[0];
+barrier q[0], q[1], q[2];
+meas[0] = measure q[0];
+meas[1] = measure q[1];
+meas[2] = measure q[2];
