@@ -5,9 +5,9 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 
 FIXED = (("h", 1), ("x", 1), ("y", 1), ("z", 1), ("s", 1), ("tdg", 1), ("sx", 1), ("cx", 2), ("cz", 2), ("cy", 2),
-         ("swap", 2), ("iswap", 2), ("ccx", 3))  # fmt: skip
-ROTATIONS = (("rx", 1), ("ry", 1), ("rz", 1), ("p", 1), ("rzz", 2))
-REAL = (("h", 1), ("x", 1), ("z", 1), ("cx", 2), ("cz", 2), ("swap", 2))
+         ("swap", 2), ("iswap", 2), ("ccx", 3), ("ecr", 2), ("ch", 2), ("cs", 2))  # fmt: skip
+ROTATIONS = (("rx", 1), ("ry", 1), ("rz", 1), ("p", 1), ("rzz", 2), ("rxx", 2), ("ryy", 2))
+REAL = (("h", 1), ("x", 1), ("z", 1), ("cx", 2), ("cz", 2), ("swap", 2), ("ch", 2))
 
 
 def random_circuit(seed: int, qubits: int, gates: int, parameters: int, *, real: bool = False) -> QuantumCircuit:

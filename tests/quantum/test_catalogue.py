@@ -74,8 +74,6 @@ def test_qpy_keeps_them_exactly(shown: Piece) -> None:
 
 @PIECES
 def test_the_library_simulates_them(shown: Piece) -> None:
-    if "rxx" in shown.circuit.count_ops():
-        pytest.skip("the statevector engine does not know rxx and ryy")
     theta = angles(1, shown.circuit.num_parameters, batch=2)
     found = Exact().run(Circuit(shown.circuit), theta, Key.of(0)).probabilities
     for p, values in zip(found, theta, strict=True):

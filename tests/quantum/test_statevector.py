@@ -12,9 +12,10 @@ from qfedfm.quantum.statevector import compile_circuit
 from tests.quantum.circuits import angles, random_circuit
 
 PENNYLANE = {
-    "rx": qml.RX, "ry": qml.RY, "rz": qml.RZ, "p": qml.PhaseShift, "rzz": qml.IsingZZ, "h": qml.Hadamard,
+    "rx": qml.RX, "ry": qml.RY, "rz": qml.RZ, "p": qml.PhaseShift, "rzz": qml.IsingZZ, "rxx": qml.IsingXX, "ryy": qml.IsingYY, "h": qml.Hadamard,
     "x": qml.PauliX, "y": qml.PauliY, "z": qml.PauliZ, "s": qml.S, "tdg": lambda wires: qml.adjoint(qml.T(wires)),
     "sx": qml.SX, "cx": qml.CNOT, "cz": qml.CZ, "cy": qml.CY, "swap": qml.SWAP, "iswap": qml.ISWAP, "ccx": qml.Toffoli,
+    "ecr": lambda wires: qml.ECR(wires=wires), "ch": qml.CH, "cs": lambda wires: qml.ctrl(qml.S(wires[1]), control=wires[0]),
 }  # fmt: skip
 
 
@@ -99,9 +100,7 @@ def _with(name: str, *arguments: object) -> QuantumCircuit:
     ("circuit", "message"),
     [
         (_measured(), "'measure'.*remove final measurements"),
-        (_with("rxx", Parameter("a"), 0, 1), "'rxx'.*transpile"),
         (_with("crx", Parameter("a"), 0, 1), "'crx'.*transpile"),
-        (_with("ecr", 0, 1), "'ecr'.*transpile"),
         (_with("reset", 0), "'reset'.*transpile"),
         (_with("ry", Parameter("a") ** 2, 0), "linear in the parameters"),
     ],
