@@ -124,22 +124,52 @@ def distances(X: Float32[np.ndarray, "n d"], clients: tuple[int, ...]) -> Distan
     n, d = X.shape
     if n * n * d <= _CHEAP:
         return exact_distances(X, clients)
-    order = np.argsort(np.asarray(clients), kind="stable")
-    in_order = bool((order == np.arange(n)).all())
-    rows = None if in_order else order
+    rows = _by_id(clients)
     centred = _should_centre(X, rows)
     if centred is None:
         return exact_distances(X, clients)
-    G = functools.reduce(np.add, over_strips(d, lambda a, b: _gram32(X[:, a:b], rows, centred), _CHUNK))
-    if not in_order:
-        back = np.argsort(order)
-        G = np.ascontiguousarray(G[np.ix_(back, back)])
+    G = _products(X, rows, centred)
     norms = np.diagonal(G)
     sums = norms[:, None] + norms
     squares = np.maximum(sums - 2 * G, 0.0)
     errors = _ERROR * sums
     np.fill_diagonal(errors, 0.0)
     return Distances(squares, errors, G, X, clients).settled(squares < _CLOSE * sums)
+
+
+def inner_products(X: Float32[np.ndarray, "n d"], clients: tuple[int, ...]) -> Float64[np.ndarray, "n n"]:
+    """xᵢ · xⱼ of all pairs, around the origin: float32 products within chunks of columns and float64 sums of them.
+
+    Off by at most 2⁻¹⁷ ‖xᵢ‖ ‖xⱼ‖, usually by 2e-8 of it. A chunk in which products would overflow or underflow is
+    computed in float64.
+
+    Args:
+        X: n × d updates; not changed.
+        clients: the ids of the rows; another order of the rows gives the same bits.
+
+    Example:
+        >>> inner_products(np.array([[3, 4], [-1, 0]], np.float32), (0, 1)).tolist()
+        [[25.0, -3.0], [-3.0, 1.0]]
+    """
+    return _products(X, _by_id(clients), False)
+
+
+def _by_id(clients: tuple[int, ...]) -> Int64[np.ndarray, " n"] | None:
+    """The rows in ascending order of the ids; None where they are in this order."""
+    order = np.argsort(np.asarray(clients), kind="stable")
+    return None if (order == np.arange(len(order))).all() else order
+
+
+def _products(
+    X: Float32[np.ndarray, "n d"], order: Int64[np.ndarray, " n"] | None, centred: bool
+) -> Float64[np.ndarray, "n n"]:
+    """Inner products in float32, strip by strip, of rows that are taken in an order and given back in their own."""
+    d = X.shape[1]
+    G = functools.reduce(np.add, over_strips(d, lambda a, b: _gram32(X[:, a:b], order, centred), _CHUNK))
+    if order is None:
+        return G
+    back = np.argsort(order)
+    return np.ascontiguousarray(G[np.ix_(back, back)])
 
 
 def _should_centre(X: Float32[np.ndarray, "n d"], order: Int64[np.ndarray, " n"] | None) -> bool | None:

@@ -1,0 +1,226 @@
+"""Client weights from how alike the updates are: what the fidelity aggregators and their cosine twins share."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from pydantic import Field
+
+from qfedfm.core.checks import check_fields
+from qfedfm.core.cohort import Cohort, Reduced, State
+from qfedfm.core.parts import Law, Reduce, ServerAt
+from qfedfm.reduces._columns import combine
+from qfedfm.reduces.client_weights import norms
+from qfedfm.reduces.cost import Cost
+
+_LEAST_SPREAD = 0.02
+"""A spread of the similarities below this is that of shots and rounding, and makes nobody suspicious."""
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """Similarities of all pairs of updates, in ascending order of the client ids.
+
+    Args:
+        values: symmetric, 1 on the diagonal.
+        unrelated: what orthogonal updates would have.
+        cost: of measuring them.
+    """
+
+    values: Float64[np.ndarray, "n n"]
+    unrelated: float
+    cost: Cost = field(default_factory=Cost)
+
+
+@dataclass(frozen=True)
+class SimilarityReduce(Reduce):
+    """Σ_k w_k Δ_k with w_k ∝ n_k r_k min(1, longest · median_j ‖Δ_j‖ / ‖Δ_k‖), r_k from the similarities.
+
+    Similarities know nothing of lengths, so the last factor holds an update that is much longer than the others to
+    that length, in weight. Where all r_k are 0 the sample shares take their place. A zero update, which has no
+    direction, counts as orthogonal to all others.
+    """
+
+    laws = Reduce.laws | {Law.CONVEX}
+
+    longest: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @abc.abstractmethod
+    def compare(self, cohort: Cohort, at: ServerAt) -> Similarities:
+        """The similarities of at least two updates, in ascending order of the client ids."""
+
+    @abc.abstractmethod
+    def judge(self, found: Similarities) -> tuple[Float64[np.ndarray, " n"], dict[str, float]]:
+        """The ratings r ≥ 0, and named numbers for the history."""
+
+    def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
+        if cohort.n == 1:
+            return Reduced(cohort.X[0].copy(), np.ones(1), diagnostics=_diagnostics(Cost(), np.ones(1))), state
+        found = self.compare(cohort, at)
+        ratings, named = self.judge(found)
+        order = np.argsort(cohort.clients)
+        weights = np.empty(cohort.n)
+        weights[order] = ratings
+        weights *= cohort.shares * _length_factors(norms(cohort.X), self.longest)
+        total = weights.sum()
+        weights = weights / total if total > 0 else cohort.shares
+        diagnostics = _diagnostics(found.cost, weights) | named
+        return Reduced(combine(weights, cohort.X), weights, diagnostics=diagnostics), state
+
+
+@dataclass(frozen=True)
+class SimilarityWeights(SimilarityReduce):
+    """r_k = relu(median_{j≠k} s_kj − s₀ − margin), s₀ the similarity of orthogonal updates.
+
+    The median, because most of the others are honest: while fewer than half of the updates are hostile, neither their
+    likeness among themselves (which lifts the mean of a row) nor their distance from an honest update decides. An
+    update whose median similarity is that of orthogonal ones or less gets no weight: half of the clients went
+    elsewhere. As the trust score of Cao et al. (FLTrust, NDSS 2021, arXiv 2012.13995), with the others in the place of
+    the server's own update.
+
+    Args:
+        margin: how much more alike than orthogonal updates an update must be to count.
+        longest: updates longer than this many median lengths are held to it.
+
+    Raises:
+        ConfigError: a field is out of range.
+    """
+
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def judge(self, found: Similarities) -> tuple[Float64[np.ndarray, " n"], dict[str, float]]:
+        medians = median_similarity(found.values)
+        return np.maximum(medians - found.unrelated - self.margin, 0.0), _named(medians)
+
+
+@dataclass(frozen=True)
+class SimilarityOutlier(SimilarityReduce):
+    """r_k = 1, or 0 for an outlier: z_k = (median_j m_j − m_k) / (1.4826 · MAD m) > cutoff, m_k = median_{j≠k} s_kj.
+
+    The modified z-score (Iglewicz & Hoaglin 1993), on one side: nobody is dropped for being like the others. The
+    deviation counts as at least 0.02, so that equal similarities make no outlier.
+
+    Args:
+        cutoff: in robust standard deviations.
+        longest: updates longer than this many median lengths are held to it.
+
+    Raises:
+        ConfigError: a field is out of range.
+    """
+
+    cutoff: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.5
+
+    def judge(self, found: Similarities) -> tuple[Float64[np.ndarray, " n"], dict[str, float]]:
+        medians = median_similarity(found.values)
+        scores = outlier_scores(medians)
+        return (scores <= self.cutoff).astype(np.float64), _named(medians) | {"largest_score": float(scores.max())}
+
+
+@dataclass(frozen=True)
+class SimilarityCluster(SimilarityReduce):
+    """r_k = 1 for the clients of the largest cluster of `clusters`, and 0 for the others.
+
+    The largest by the number of clients; of equally large ones that whose members are most alike, then that with the
+    smallest id. Personalised aggregation, one vector for each cluster, is `cluster_means`: an engine whose clients all
+    get one model takes one of them.
+
+    Args:
+        margin: how much more alike than orthogonal updates two clusters must be on average to be joined.
+        longest: updates longer than this many median lengths are held to it.
+
+    Raises:
+        ConfigError: a field is out of range.
+    """
+
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def judge(self, found: Similarities) -> tuple[Float64[np.ndarray, " n"], dict[str, float]]:
+        labels = clusters(found.values, found.unrelated + self.margin)
+        chosen = _largest(found.values, labels)
+        named = _named(median_similarity(found.values)) | {"clusters": float(labels.max() + 1)}
+        return chosen.astype(np.float64), named
+
+
+def median_similarity(values: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, " n"]:
+    """The median of each row without its diagonal element: half of the others are at most so like this one."""
+    n = len(values)
+    others = values[~np.eye(n, dtype=bool)].reshape(n, n - 1)
+    return np.asarray(np.median(others, axis=1))
+
+
+def outlier_scores(medians: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """By how many robust standard deviations each number lies below the median one.
+
+    Example:
+        >>> outlier_scores(np.array([0.3, 0.3, 0.3, 0.1])).round(1).tolist()
+        [0.0, 0.0, 0.0, 10.0]
+    """
+    below = np.median(medians) - medians
+    return np.asarray(below / max(1.4826 * float(np.median(np.abs(below))), _LEAST_SPREAD))
+
+
+def clusters(values: Float64[np.ndarray, "n n"], threshold: float) -> Int64[np.ndarray, " n"]:
+    """A cluster for each client, numbered from 0 in the order of the clients.
+
+    Agglomerative with average linkage (UPGMA): the two clusters with the largest mean similarity are joined as long as
+    it is at least the threshold. The number of clusters follows from the threshold.
+
+    Args:
+        values: similarities, symmetric; in an order that does not depend on how updates arrive, as it decides ties.
+        threshold: of the mean similarity between two clusters.
+
+    Example:
+        >>> clusters(np.array([[1, 0.9, 0.1], [0.9, 1, 0.1], [0.1, 0.1, 1]]), 0.25).tolist()
+        [0, 0, 1]
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    if len(values) == 1:
+        return np.zeros(1, np.int64)
+    # rounding may lift a similarity above 1, and a distance must not be negative
+    distances = np.maximum(1.0 - values[np.triu_indices(len(values), 1)], 0.0)
+    found = fcluster(linkage(distances, "average"), 1.0 - threshold, "distance")
+    _, first, labels = np.unique(found, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[labels], np.int64)
+
+
+def cluster_means(cohort: Cohort, labels: Int64[np.ndarray, " n"]) -> dict[int, np.ndarray]:
+    """The weighted mean of the updates of each cluster, {cluster: vector of length d}: one model for each.
+
+    Args:
+        cohort: the round's updates.
+        labels: the cluster of each row.
+    """
+    means = {}
+    for label in np.unique(labels):
+        weights = np.where(labels == label, cohort.shares, 0.0)
+        means[int(label)] = combine(weights / weights.sum(), cohort.X)
+    return means
+
+
+def _largest(values: Float64[np.ndarray, "n n"], labels: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """The members of the largest cluster."""
+    groups = [labels == label for label in range(int(labels.max()) + 1)]
+    ranked = [(int(group.sum()), round(float(values[np.ix_(group, group)].mean()), 9)) for group in groups]
+    return np.asarray(groups[ranked.index(max(ranked))])
+
+
+def _length_factors(lengths: Float64[np.ndarray, " n"], longest: float) -> Float64[np.ndarray, " n"]:
+    limit = longest * float(np.median(lengths))
+    return np.asarray(limit / np.maximum(lengths, limit)) if limit > 0 else np.ones_like(lengths)
+
+
+def _named(medians: Float64[np.ndarray, " n"]) -> dict[str, float]:
+    return {"min_similarity": float(medians.min()), "max_similarity": float(medians.max())}
+
+
+def _diagnostics(cost: Cost, weights: Float64[np.ndarray, " n"]) -> dict[str, float]:
+    kept = {"reduce_parameters": 0.0, "kept": float(np.count_nonzero(weights))}
+    return cost.diagnostics() | kept
