@@ -24,6 +24,7 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("reduce", "fidelity-unsigned"): ({"qubits": 3},),
     ("reduce", "fidelity-outlier"): ({"qubits": 3},),
     ("reduce", "fidelity-cluster"): ({"qubits": 3},),
+    ("reduce", "qaoa-selection"): ({"depth": 1, "steps": 3},),
     ("reduce", "krum"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("reduce", "multi-krum"): ({}, {"hostile": 2, "select": 2}),
     ("reduce", "trimmed-mean"): ({}, {"hostile": 0}, {"hostile": 3}),

@@ -1,0 +1,123 @@
+"""Selection of clients by the quantum approximate optimisation algorithm."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, final
+
+import numpy as np
+from jaxtyping import Float64
+from pydantic import Field
+
+from qfedfm.core.errors import ConfigError
+from qfedfm.core.key import Key
+from qfedfm.core.registry import part
+from qfedfm.quantum.qaoa import Mixer, Quadratic, approximation_ratio, qaoa_angles, xy_qaoa_circuit
+from qfedfm.reduces.cost import Cost
+from qfedfm.reduces.selection import Choice, SelectionReduce
+
+if TYPE_CHECKING:
+    from qfedfm.quantum.circuit import Circuit
+
+_MOST_CLIENTS = 16
+_RATE, _BETAS = 0.05, (0.8, 0.95)
+"""Of Adam over the angles, in radians at a problem whose Ising coefficients have unit length."""
+
+
+@part(
+    "qaoa-selection",
+    paper="Farhi, Goldstone & Gutmann, arXiv 1411.4028; Hadfield et al., Algorithms 12, 34 (2019) (XY mixer)",
+    quantum=True,
+    twins=("exact-selection", "annealed-selection", "greedy-selection"),
+)
+@final
+@dataclass(frozen=True)
+class QaoaSelection(SelectionReduce):
+    """`SelectionReduce` by `xy_qaoa_circuit`: a qubit for each client; only choices of n − f clients have amplitude.
+
+    The 2p angles go down ⟨C⟩ by Adam from a linear ramp, with the exact gradient of a simulation: one circuit a step.
+    Then the circuit is measured ``shots`` times, and the best choice that was seen is taken. With as many shots as
+    there are choices, drawing at random finds the best one as well; so the history has the ``approximation_ratio`` of the
+    whole distribution, and ``random_ratio``, that of all choices alike (depth 0).
+
+    Args:
+        hostile: f, how many updates are left out.
+        depth: p, layers of phase and mixer.
+        mixer: ``ring`` or ``complete``.
+        steps: of the angles' descent.
+        shots: of the final circuit.
+
+    Raises:
+        ConfigError: a field is out of range, or (in `reduce`) there are more than 16 updates.
+        StackError: fewer than 2f + 1 updates.
+    """
+
+    depth: Annotated[int, Field(ge=1)] = 2
+    mixer: Mixer = "ring"
+    steps: Annotated[int, Field(ge=0)] = 40
+    shots: Annotated[int, Field(ge=1)] = 64
+
+    def choose(self, problem: Quadratic, size: int, key: Key) -> Choice:
+        from qfedfm.quantum.circuit import Circuit
+        from qfedfm.quantum.executor import Shots
+
+        if problem.n > _MOST_CLIENTS:
+            remedy = "invite fewer clients, or take annealed-selection"
+            raise ConfigError(f"a selection among {problem.n} clients by a circuit", f"at most {_MOST_CLIENTS}", remedy)
+        scaled = unit(problem)
+        circuit = Circuit(xy_qaoa_circuit(scaled, size, self.depth, self.mixer))
+        theta, probabilities = trained(circuit, scaled, self.depth, self.steps)
+        measured = Shots(self.shots).run(circuit, theta[None], key)
+        seen = np.flatnonzero(measured.probabilities[0])
+        outcome = int(seen[problem.values()[seen].argmin()])
+        named = {
+            "approximation_ratio": approximation_ratio(problem, probabilities, size),
+            "random_ratio": approximation_ratio(problem, uniform(problem.n, size), size),
+        }
+        cost = Cost(Counter({"exact": self.steps + 1})) + Cost.of(measured)
+        return Choice((outcome >> np.arange(problem.n)) & 1 == 1, cost, named)
+
+
+def unit(problem: Quadratic) -> Quadratic:
+    """The same problem scaled so that Σ_{i<j} J_ij² + Σ_i h_i² = 1, which makes the same angles good at every size."""
+    ising = problem.ising
+    return Quadratic(problem.Q / float(np.sqrt((ising.J**2).sum() + (ising.h**2).sum())))
+
+
+def uniform(n: int, size: int) -> Float64[np.ndarray, " k"]:
+    """Equal probabilities of all outcomes with ``size`` ones: what a circuit of depth 0 gives."""
+    ones = np.bitwise_count(np.arange(2**n)) == size
+    return np.asarray(ones / ones.sum())
+
+
+def trained(
+    circuit: Circuit, problem: Quadratic, depth: int, steps: int
+) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " k"]]:
+    """The angles with the lowest ⟨C⟩ on the way of a descent, and the outcome probabilities there.
+
+    Adam from the ramp β_l ∝ 1 − t_l, −γ_l ∝ t_l with t_l = (l + ½)/p, the schedule of slow annealing (of which the
+    Dicke state begins at the mixer's end). ``steps`` + 1 circuits.
+
+    Args:
+        circuit: `xy_qaoa_circuit` of the problem.
+        problem: C.
+        depth: p.
+        steps: of the descent; 0 keeps the ramp.
+    """
+    from qfedfm.quantum.gradients import exact
+
+    ramp, values = (np.arange(depth) + 0.5) / depth, problem.values()
+    theta = qaoa_angles(-ramp, 0.5 * (1 - ramp))
+    first, second = np.zeros_like(theta), np.zeros_like(theta)
+    best = (np.inf, theta, values)
+    for step in range(steps + 1):
+        now = exact(circuit, theta)
+        value = float(now.probabilities @ values)
+        best = min(best, (value, theta, now.probabilities), key=lambda found: found[0])
+        gradient = now.pullback(values)
+        first = _BETAS[0] * first + (1 - _BETAS[0]) * gradient
+        second = _BETAS[1] * second + (1 - _BETAS[1]) * gradient**2
+        ahead = (first / (1 - _BETAS[0] ** (step + 1))) / (np.sqrt(second / (1 - _BETAS[1] ** (step + 1))) + 1e-8)
+        theta = theta - _RATE * ahead
+    return best[1], best[2]
