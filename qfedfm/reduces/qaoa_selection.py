@@ -38,8 +38,8 @@ class QaoaSelection(SelectionReduce):
 
     The 2p angles go down ⟨C⟩ by Adam from a linear ramp, with the exact gradient of a simulation: one circuit a step.
     Then the circuit is measured ``shots`` times, and the best choice that was seen is taken. With as many shots as
-    there are choices, drawing at random finds the best one as well; so the history has the ``approximation_ratio`` of the
-    whole distribution, and ``random_ratio``, that of all choices alike (depth 0).
+    there are choices, drawing at random finds the best one as well; so the history has the ``approximation_ratio`` of
+    the whole distribution, and ``random_ratio``, that of all choices alike (depth 0).
 
     Args:
         hostile: f, how many updates are left out.

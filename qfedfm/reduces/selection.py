@@ -1,4 +1,4 @@
-"""Reduces that choose whose updates to take, as a quadratic problem over bits: what quantum and classical ones share."""
+"""Reduces that choose whose updates to take, as a quadratic problem over bits."""
 
 from __future__ import annotations
 
