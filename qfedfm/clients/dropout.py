@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Int64
 
 from qfedfm.adapters.dropout import mix
+from qfedfm.clients.jobs import Job
+from qfedfm.clients.passes import PassRows
 from qfedfm.core.key import Key
 
 
@@ -24,3 +28,13 @@ def step_seeds(key: Key, step: int, rows: int) -> Int64[torch.Tensor, " rows"]:
         True
     """
     return mix(torch.arange(rows) + key.fold("dropout", step).integer())
+
+
+def pass_seeds(jobs: Sequence[Job], step: int, now: PassRows) -> Int64[torch.Tensor, " rows"] | None:
+    """The dropout's seed of each row of a pass over these jobs; None where nothing is dropped."""
+    found = torch.zeros(now.rows.shape, dtype=torch.int64)
+    for i, job in enumerate(jobs):
+        if job.dropout is None:
+            return None
+        found[i] = step_seeds(job.dropout, step, len(job.rows[step]))[now.positions[i]]
+    return found.view(-1)

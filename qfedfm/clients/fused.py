@@ -9,10 +9,10 @@ from itertools import chain
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32
 
 from qfedfm.adapters.tensors import layout_of, vector_of
-from qfedfm.clients.dropout import step_seeds
+from qfedfm.clients.dropout import pass_seeds
 from qfedfm.clients.jobs import Job, LocalOptimizer, Query, Trained
 from qfedfm.clients.memory import budget, fitted, guarded
 from qfedfm.clients.network import Network
@@ -233,7 +233,8 @@ class FusedEngine:
         share = np.asarray([[1 / len(job.rows[step])] for job in mine], np.float32)
         weight = torch.from_numpy(now.valid * share).to(self._device)
         leaves = leaves_of(self.layout, lanes.x[now.first : now.stop], trained=True)
-        outputs, labels = self._network.outputs(now.rows, now.valid, leaves, self._seeds(mine, step, now))
+        seeds = pass_seeds(mine, step, now) if self._drops else None
+        outputs, labels = self._network.outputs(now.rows, now.valid, leaves, seeds)
         if any(job.relabel is not None for job in mine):
             # of the whole batch, because what is done to a label may depend on its place
             changed = [trained_labels(j, j.rows[step], self.task)[i] for j, i in zip(mine, now.positions, strict=True)]
@@ -246,15 +247,6 @@ class FusedEngine:
             for entry, part in zip(self.layout, found, strict=True):
                 flat[:, entry.start : entry.stop] = 0 if part is None else part.reshape(len(mine), -1)
         return flat, losses.detach().sum(1)
-
-    def _seeds(self, jobs: Sequence[Job], step: int, now: PassRows) -> Int64[torch.Tensor, " rows"] | None:
-        """The dropout's seed of each row of a pass; None where nothing is dropped."""
-        found = torch.zeros(now.rows.shape, dtype=torch.int64)
-        for i, job in enumerate(jobs):
-            if job.dropout is None or not self._drops:
-                return None
-            found[i] = step_seeds(job.dropout, step, len(job.rows[step]))[now.positions[i]]
-        return found.view(-1)
 
     def _passes(self, lanes: Sequence[np.ndarray], longer: int = 1) -> Iterator[PassRows]:
         cut = packed_passes if self._network.lean else padded_passes
