@@ -156,7 +156,9 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = 
 
 @app.command(short_help="Measure the library against its peers.")
 def bench(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="simulate, comparison, scale, aggregate, fused, …")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="simulate, comparison, scale, aggregate, fused, circuits, …")
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="Two minutes at most: fewer rounds, one repetition.")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")] = None,
     repetitions: Annotated[int | None, typer.Option(min=1, help="How often each side is run (default: 3).")] = None,

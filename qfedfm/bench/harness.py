@@ -12,8 +12,8 @@ from qfedfm.bench.runner import Runner
 from qfedfm.core.errors import ConfigError, nearest
 from qfedfm.engine.environment import versions
 
-NAMES = ("simulate", "comparison", "scale", "aggregate", "fused", "quickstart")
-_PEERS = ("flwr", "ray", "byzfl")
+NAMES = ("simulate", "comparison", "scale", "aggregate", "fused", "quickstart", "circuits")
+_PEERS = ("flwr", "ray", "byzfl", "pennylane", "pennylane-lightning", "qiskit")
 
 
 def bench(name: str, runner: Runner) -> dict[str, Any]:

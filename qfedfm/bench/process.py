@@ -44,11 +44,13 @@ class Side:
         name: what tables call it.
         command: arguments after ``python``: usually ``-m`` and a module.
         options: what the program reads as its one JSON argument; None where it takes none.
+        environment: further variables of its environment.
     """
 
     name: str
     command: tuple[str, ...]
     options: Mapping[str, Any] | None = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def module(cls, name: str, module: str, **options: Any) -> Side:
@@ -106,7 +108,7 @@ def _started(side: Side, out: IO[str], errors: IO[str]) -> Iterator[tuple[subpro
         stdin=subprocess.DEVNULL,
         stdout=out,
         stderr=errors,
-        env={**os.environ, **QUIET},
+        env={**os.environ, **QUIET, **side.environment},
         start_new_session=True,
     )
     family = _Family(process.pid)

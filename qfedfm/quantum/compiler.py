@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,16 +19,25 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 WIDTH = 4
-"""Neighbouring qubits in a block at most: larger blocks cost more arithmetic, smaller ones more passes over the state."""
+"""Neighbouring qubits in a block at most: larger ones cost more arithmetic, smaller ones more passes over the state."""
 Form = tuple[np.ndarray, float]
 """Half an angle: the coefficients of the parameters and the constant part."""
+_Turn = tuple[Form | None, np.ndarray, np.ndarray]
+"""cos(φ/2)·C + sin(φ/2)·S: φ/2, None for 0; C; S."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a circuit is compiled to. The first operation is `Local` and covers all qubits."""
+    """What a circuit is compiled to.
+
+    Args:
+        rotations: its single-qubit gates.
+        first: those before everything else, in blocks that cover all qubits.
+        operations: what follows.
+    """
 
     rotations: Rotations
+    first: Local
     operations: tuple[Operation, ...]
 
 
@@ -118,7 +128,7 @@ class _Plans:
     def __init__(self, qubits: int, parameters: int, steps: list[_Step]) -> None:
         self.qubits, self.parameters, self.steps = qubits, parameters, steps
         self.cache: dict[Hashable, Any] = {}
-        self.spots: list[list[tuple[Form | None, np.ndarray, np.ndarray]]] = []
+        self.spots: list[list[_Turn]] = []
         self.blocks: dict[int, list[list[int]]] = {}
 
     def plan(self) -> Plan:
@@ -126,15 +136,14 @@ class _Plans:
             "local": self._local, "monomial": self._monomial, "dense": self._dense, "diagonal": self._diagonal,
             "pauli": self._pauli,
         }  # fmt: skip
-        made = [makers[step.kind](step) for step in self.steps]
+        blocks, *others = [makers[step.kind](step) for step in self.steps]
         widths = sorted(self.blocks)
-        made = [
-            Local(tuple((widths.index(width), number, low) for width, number, low in item))
-            if isinstance(item, list)
-            else item
-            for item in made
-        ]
-        return _as_real(Plan(self._rotations(widths), tuple(made)))
+
+        def local(found: list[tuple[int, int, int]]) -> Local:
+            return Local(tuple((widths.index(width), number, low) for width, number, low in found))
+
+        made = tuple(local(item) if isinstance(item, list) else item for item in others)
+        return _as_real(Plan(self._rotations(widths), local(blocks), made))
 
     def _shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
         if key not in self.cache:
@@ -150,7 +159,7 @@ class _Plans:
         count = -(-self.qubits // WIDTH)
         edges = [self.qubits * number // count for number in range(count + 1)]
         made = []
-        for first, last in zip(edges, edges[1:], strict=False):
+        for first, last in pairwise(edges):
             touched = [qubit for qubit in range(first, last) if qubit in of or step is self.steps[0]]
             if touched:
                 block = [of.get(qubit, -1) for qubit in range(touched[0], touched[-1] + 1)]
@@ -164,7 +173,7 @@ class _Plans:
             source, phase = np.arange(2**self.qubits), np.ones(2**self.qubits, complex)
             for gate in step.gates:
                 if isinstance(gate.content, tuple):
-                    moved, factor = gates.flipped(*gate.content, gate.qubits, self.qubits), None
+                    moved, factor = gates.flipped(gate.content, gate.qubits, self.qubits), None
                 else:
                     moved, factor = gates.embedded(gate.content, gate.qubits, self.qubits)
                 source, phase = source[moved], phase[moved]
@@ -204,8 +213,8 @@ class _Plans:
         return PauliRotation(source, phase, *gate.content)
 
     def _rotations(self, widths: list[int]) -> Rotations:
-        nothing = (None, np.eye(2, dtype=complex), np.zeros((2, 2), complex))
-        spots = [*self.spots, [nothing]]
+        nothing: _Turn = (None, np.eye(2, dtype=complex), np.zeros((2, 2), complex))
+        spots: list[list[_Turn]] = [*self.spots, [nothing]]
         forms = [form for spot in spots for form, _, _ in spot if form is not None]
         depth = max(len(spot) for spot in spots)
         which = np.full((depth, len(spots)), len(forms))
@@ -227,9 +236,9 @@ class _Plans:
         return Rotations(W, b, which, cosine, sine, groups, back)
 
 
-def _fused(sequence: list[_Gate]) -> list[tuple[Form | None, np.ndarray, np.ndarray]]:
+def _fused(sequence: list[_Gate]) -> list[_Turn]:
     """A qubit's gates in one step as cos(φ/2)·C + sin(φ/2)·S each, fixed ones multiplied into their neighbours."""
-    made: list[tuple[Form | None, np.ndarray, np.ndarray]] = []
+    made: list[_Turn] = []
     before = np.eye(2, dtype=complex)
     for gate in sequence:
         if isinstance(gate.content, tuple):
@@ -264,7 +273,7 @@ def _as_real(plan: Plan) -> Plan:
     rotations = plan.rotations
     groups = tuple(replace(group, traces=_real(group.traces)) for group in rotations.groups)
     rotations = replace(rotations, cosine=_real(rotations.cosine), sine=_real(rotations.sine), groups=groups)
-    return Plan(rotations, tuple(_real_operation(operation) for operation in plan.operations))
+    return Plan(rotations, plan.first, tuple(_real_operation(operation) for operation in plan.operations))
 
 
 def _real(array: np.ndarray) -> np.ndarray:

@@ -48,17 +48,16 @@ def matrix_of(operation: Any) -> np.ndarray:
 
 
 def flip(operation: Any) -> tuple[int, int] | None:
-    """Number of controls and the state in which they flip the last qubit, of X with any number of controls."""
+    """Number of controls and the state in which they flip the last qubit; None for all but X with controls."""
     base = getattr(operation, "base_gate", None)
-    if operation.name == "x":
-        return 0, 0
     return (
         (int(operation.num_ctrl_qubits), int(operation.ctrl_state)) if base is not None and base.name == "x" else None
     )
 
 
-def flipped(controls: int, value: int, qubits: tuple[int, ...], total: int) -> Int64[np.ndarray, " n"]:
-    """The permutation of the 2ⁿ states by a controlled X on (controls…, target)."""
+def flipped(content: tuple[int, int], qubits: tuple[int, ...], total: int) -> Int64[np.ndarray, " n"]:
+    """The permutation of the 2ⁿ states by a controlled X on (controls…, target), of what `flip` says."""
+    controls, value = content
     states = np.arange(2**total)
     mask = sum(1 << qubit for qubit in qubits[:controls])
     wanted = sum((value >> bit & 1) << qubit for bit, qubit in enumerate(qubits[:controls]))
@@ -103,6 +102,7 @@ def minus_i_pauli(name: str, qubits: tuple[int, ...], total: int) -> tuple[np.nd
 
 def unknown(name: str) -> ConfigError:
     """What is said of a gate that cannot be simulated here."""
-    known = f"fixed gates of up to {_LARGEST} qubits, X with controls, and {', '.join((*GENERATORS, *PAIRS))} with parameters"
+    turns = ", ".join((*GENERATORS, *PAIRS))
+    known = f"fixed gates of up to {_LARGEST} qubits, X with controls, and {turns} with parameters"
     remedy = "remove final measurements" if name == "measure" else "transpile the circuit to these gates"
     return ConfigError(f"the statevector engine does not know {name!r} in this place", known, remedy)

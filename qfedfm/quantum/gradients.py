@@ -1,4 +1,4 @@
-"""Outcome probabilities of a circuit together with the way back: by autograd, or by the parameter-shift rule."""
+"""Outcome probabilities of a circuit together with the way back: by the adjoint, or by the parameter-shift rule."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float64
 
 from qfedfm.core.key import Key
@@ -35,18 +34,12 @@ class Evaluation:
 
 
 def exact(circuit: Circuit, theta: Float64[np.ndarray, " p"]) -> Evaluation:
-    """p(θ) and its exact vector–Jacobian product, by autograd through the statevector.
+    """p(θ) and its exact vector–Jacobian product, by the adjoint of the statevector.
 
     Counted as one circuit: what one simulation costs, not what a device would need.
     """
-    point = torch.from_numpy(theta[None]).requires_grad_()
-    probabilities = circuit.program.probabilities(point)
-
-    def pullback(v: np.ndarray) -> np.ndarray:
-        (gradient,) = torch.autograd.grad(probabilities, point, torch.from_numpy(v[None]), retain_graph=True)
-        return np.asarray(gradient[0].numpy())
-
-    return Evaluation(probabilities.detach()[0].numpy(), pullback, 1, 0)
+    probabilities, pullback = circuit.program.evaluate(theta[None])
+    return Evaluation(probabilities[0], lambda v: np.asarray(pullback(v[None])[0]), 1, 0)
 
 
 def parameter_shift(circuit: Circuit, theta: Float64[np.ndarray, " p"], executor: Executor, key: Key) -> Evaluation:

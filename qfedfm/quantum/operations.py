@@ -160,7 +160,7 @@ class Diagonal:
 
 @dataclass(frozen=True, eq=False)
 class PauliRotation:
-    """exp(−iφP/2) = cos(φ/2) + sin(φ/2) · (−iP) for a product P of Pauli operators; (−iPψ)[k] = phase[k] · ψ[source[k]].
+    """exp(−iφP/2) = cos(φ/2) − i sin(φ/2) P for a product P of Pauli operators; (−iPψ)[k] = phase[k] · ψ[source[k]].
 
     Args:
         source: its own inverse.

@@ -28,7 +28,7 @@ class Program:
     """A compiled circuit. Qubit 0 is the least significant bit of a basis state's number, as in Qiskit.
 
     Real circuits (RY, CNOT, CZ, H …) run in float64, others in complex128. The gradient takes one sweep back through the
-    circuit that undoes its operations while it carries the cotangent along, so that it needs the memory of two states
+    circuit, which undoes its operations while it carries the cotangent along: it needs the memory of two states
     whatever the depth, and the time of about three runs.
     Jones & Gacon, arXiv 2009.02823 (2020), Algorithm 1.
     Differs from the paper: it multiplies blocks of fused gates, and takes the derivatives of a block's angles from the
@@ -78,7 +78,7 @@ class Program:
         return probabilities, lambda v: self._backward(state, sweep, 2 * v * state)
 
     def _array(self, theta: torch.Tensor) -> Array:
-        """numpy has the smaller overhead on a CPU."""
+        """On a CPU numpy has the smaller overhead."""
         return theta.numpy() if theta.device.type == "cpu" else theta
 
     def _plan(self, theta: Array) -> Plan:
@@ -93,9 +93,8 @@ class Program:
             raise ConfigError(f"{theta.shape[1]} parameters", f"{self.parameters}, as the circuit has")
         plan = self._plan(theta)
         sweep = Sweep(theta, plan.rotations.turned(theta))
-        first, *others = plan.operations
-        state = first.start(sweep)
-        for operation in others:
+        state = plan.first.start(sweep)
+        for operation in plan.operations:
             state = operation.apply(state, sweep)
         return state, sweep
 
@@ -105,11 +104,10 @@ class Program:
         sweep = Sweep(sweep.theta, turned, tuple(dagger(blocks) for blocks in turned.blocks), overlaps)
         xp = library(state)
         both = xp.stack((state, cotangent), 1)
-        first, *others = plan.operations
-        for operation in reversed(others):
+        for operation in reversed(plan.operations):
             operation.collect(both[:, 0], both[:, 1], sweep)
             both = operation.undo(both, sweep)
-        first.collect(both[:, 0], both[:, 1], sweep)
+        plan.first.collect(both[:, 0], both[:, 1], sweep)
         stacked = tuple(xp.stack([found[number] for number in range(len(found))], 1) for found in overlaps)
         return sum(sweep.gradient, plan.rotations.pullback(turned, stacked))
 

@@ -152,7 +152,7 @@ def learn(
         if stage and candidate is not best:
             target = np.maximum(target, _measured(X, objective, np.zeros(X.shape[1], np.float32))[1])
             total += _Cost(passes=1)
-        theta, cost = _descend(model, problem, candidate.theta, target, len(state["population"]), key.fold(stage))
+        theta, cost = descend(model, problem, candidate.theta, target, len(state["population"]), key.fold(stage))
         candidate, looking = look(theta, key.fold(stage + 1, "look"))
         total += cost + looking
         best = candidate if candidate.loss < best.loss or not math.isfinite(best.loss) else best
@@ -186,7 +186,7 @@ def _measured(
     return (loss, standardised(slopes(g, X))) if finite else (math.inf, standardised(norms(X)))
 
 
-def _descend(
+def descend(
     model: LearnedWeights,
     problem: Problem,
     theta: Float64[np.ndarray, " p"],

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from qfedfm.bench import aggregate, comparison, fused, harness, process, scale, simulate
+from qfedfm.bench import aggregate, circuits, comparison, fused, harness, process, scale, simulate
 from qfedfm.bench.cases import LOWER
+from qfedfm.bench.process import BenchError
 from qfedfm.bench.runner import Runner
 from qfedfm.bench.table import table
 from qfedfm.core.errors import ConfigError, MissingExtraError
@@ -37,19 +38,22 @@ def answers(side) -> Mapping[str, object]:
         "ours.fused": {"overhead": 0.05 if "bfloat16" in side.name else None},
         "ours.comparison": {"seconds": factor, "runs": 2},
         "ours.scale": {"megabytes": 250.0},
+        "ours.circuits": {"step_seconds": 2e-4},
         "ours.aggregate": {"uncached_means": [{"n": n, "seconds": 0.02} for n in (50, 200)]},
         "peers.bandwidth": {"cases": [{"n": n, **read} for n in given.get("rows", ())]},
     }
     named = [
         {"name": name, "n": n, "seconds": factor * n, "digest": [1.0, factor]} for name, n in (given.get("cases") or ())
     ]
+    timed = {"seconds": factor, "first": [1.0], "all": [2.0]}
+    named += [{"qubits": n, "lines": b, "value": timed, "gradient": timed} for n, b in given.get("sizes", ())]
     module = side.command[1].removeprefix("qfedfm.bench.")
     return {**common, **({"cases": named} if named else {}), **special.get(module, {})}
 
 
 @pytest.fixture
 def everything_is_installed(monkeypatch):
-    for module in (aggregate, comparison, simulate):
+    for module in (aggregate, circuits, comparison, simulate):
         monkeypatch.setattr(module, "require", lambda *names: None)
 
 
@@ -84,6 +88,28 @@ def test_sides_take_turns():
     _, played = report("aggregate", repetitions=2)
     sides = [aggregate.OURS, aggregate.BYZFL, aggregate.BANDWIDTH]
     assert played == [*sides, *sides]
+
+
+@pytest.mark.usefixtures("everything_is_installed")
+def test_simulators_have_one_thread_and_must_agree():
+    def play(side):
+        assert side.environment["OMP_NUM_THREADS"] == "1"
+        found = answers(side)
+        if side.name == circuits.QISKIT:
+            found["cases"][1]["gradient"] = {"seconds": 1.0, "first": [1.0], "all": [2.0 + 1e-9]}
+        return found
+
+    lines, _ = circuits.bench(Runner(True, 1, play=answers))
+    found = {(line["case"], line["peer_name"]): line for line in lines}
+    assert found["14 qubits, 32 points: gradient", circuits.DEFAULT]["ratio"] == 2.0
+    assert found["14 qubits, 32 points: gradient", circuits.DEFAULT]["target"] == 3.0
+    large = found["18 qubits, 32 points: value", circuits.LIGHTNING]
+    assert (large["peer"], large["ratio"], large["target"]) == (64.0, 64.0, 1.0)
+    assert "multiplied" in large["note"]
+    assert found["Born training step, 6 qubits", "the target"]["ratio"] == 5.0
+    assert len([line for line in lines if line["peer_name"] == circuits.QISKIT]) == 4
+    with pytest.raises(BenchError, match=r"10 qubits, 1 point: gradient: 1e-09 between ours and Qiskit"):
+        circuits.bench(Runner(True, 1, play=play))
 
 
 @pytest.mark.usefixtures("everything_is_installed")

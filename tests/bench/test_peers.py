@@ -9,13 +9,21 @@ import pytest
 import torch
 
 import qfedfm.bench.peers
-from qfedfm.bench.peers import bare, byzfl, plain
+from qfedfm.bench.angles import measured, point
+from qfedfm.bench.ours import circuits
+from qfedfm.bench.peers import bare, byzfl, pennylane, plain, qiskit
 from qfedfm.bench.simulate import settings
 from qfedfm.bench.vectors import digest, hostile, timed, uncached, updates
 from qfedfm.bench.workload import Federation
 from qfedfm.engine.experiment import Experiment
 
-ALLOWED = ("qfedfm.bench.child", "qfedfm.bench.peers", "qfedfm.bench.vectors", "qfedfm.bench.workload")
+ALLOWED = (
+    "qfedfm.bench.angles",
+    "qfedfm.bench.child",
+    "qfedfm.bench.peers",
+    "qfedfm.bench.vectors",
+    "qfedfm.bench.workload",
+)
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +147,25 @@ def test_a_digest_tells_vectors_apart():
     assert digest(v) == digest(v.copy())
     assert digest(v)[0] == pytest.approx(np.sqrt((np.arange(100.0) ** 2).sum()))
     assert digest(v) != digest(v + 1)
+
+
+@pytest.mark.parametrize("lines", [1, 3])
+@pytest.mark.parametrize("make", [pennylane.default_qubit, pennylane.lightning, qiskit.simulator])
+def test_the_simulators_come_to_the_same(make, lines):
+    given = point(3, lines)
+    for ours, theirs in zip(circuits.simulator(3), make(3), strict=True):
+        found = ours(given)
+        np.testing.assert_allclose(theirs(given).reshape(found.shape), found, rtol=0, atol=1e-10)
+
+
+def test_both_functions_are_timed_at_every_size():
+    found = measured([(2, 1), (3, 2)], 0.001, qiskit.simulator)
+    assert [(one["qubits"], one["lines"]) for one in found] == [(2, 1), (3, 2)]
+    assert found[0]["value"]["first"] == found[0]["value"]["all"]
+    assert found[1]["gradient"]["first"] != found[1]["gradient"]["all"]
+    assert all(one[what]["seconds"] > 0 for one in found for what in ("value", "gradient"))
+
+
+def test_the_points_of_a_small_batch_are_the_first_of_a_large_one():
+    for few, many in zip(point(3, 2), point(3, 5), strict=True):
+        np.testing.assert_array_equal(few, many[:2])

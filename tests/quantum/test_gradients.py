@@ -15,13 +15,13 @@ from tests.quantum.circuits import angles, random_circuit
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_shifting_each_gate_gives_the_gradient_of_autograd(seed: int) -> None:
+def test_shifting_each_gate_gives_the_gradient_of_the_adjoint(seed: int) -> None:
     circuit = Circuit(random_circuit(seed, 4, gates=40, parameters=3))
     theta, v = angles(seed, 3), np.random.default_rng(seed).normal(size=16)
-    by_autograd = exact(circuit, theta)
+    by_adjoint = exact(circuit, theta)
     by_shifts = parameter_shift(circuit, theta, Exact(), Key.of(0))
-    np.testing.assert_allclose(by_shifts.probabilities, by_autograd.probabilities, atol=1e-12)
-    np.testing.assert_allclose(by_shifts.pullback(v), by_autograd.pullback(v), atol=1e-10)
+    np.testing.assert_allclose(by_shifts.probabilities, by_adjoint.probabilities, atol=1e-12)
+    np.testing.assert_allclose(by_shifts.pullback(v), by_adjoint.pullback(v), atol=1e-10)
 
 
 def test_the_costs_are_counted() -> None:
