@@ -63,7 +63,8 @@ fig, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
 for ax, (name, reduce) in zip(axes, reduces.items(), strict=True):
     image = ax.imshow(reduce.compare(cohort, at).values, vmin=0, vmax=1, cmap="viridis")
     ax.set(title=name, xlabel="client", ylabel="client")
-fig.colorbar(image, ax=axes, label="similarity");
+fig.colorbar(image, ax=axes, label="similarity")
+plt.show()
 
 # %% [markdown]
 # On the left the hostile clients 7 to 9 are as like the honest ones as these are among themselves. In the middle a
@@ -95,7 +96,8 @@ fig, ax = plt.subplots(figsize=(5, 3.4), layout="constrained")
 ax.loglog(shots, spread, "o", label="measured")
 ax.loglog(shots, np.sqrt(exact * (1 - exact) / np.array(shots)), label="√(F(1 − F)/M)")
 ax.set(xlabel="shots of the circuit", ylabel="standard deviation of F")
-ax.legend();
+ax.legend()
+plt.show()
 
 # %% [markdown]
 # ## What the twin did
@@ -111,4 +113,5 @@ print(f"circuits: {diagnostics['circuits']:.0f} (exact amplitudes), twin: 0")
 caught = {name: bool(w[list(hostile)].sum() < 1e-9) for name, w in weights.items()}
 print("hostile clients get no weight:", caught)
 better = caught["with the constant"] and not caught["twin: ((1 + cos)/2)²"]
-print(f"Does the quantum module earn its place? {'Here it does.' if better else 'Not here: its twin does as well for less.'}")
+verdict = "Here it does." if better else "Not here: its twin does as well for less."
+print("Does the quantum module earn its place?", verdict)

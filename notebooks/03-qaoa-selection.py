@@ -58,13 +58,14 @@ for i, j in combinations(range(n), 2):
 ax.scatter(*X.T, c=["C0" if taken else "C3" for taken in chosen], s=220, zorder=2)
 for client, (x, y) in enumerate(X):
     ax.text(x, y, client, ha="center", va="center", color="white", zorder=3)
-ax.set(title="blue: the best six of eight", xticks=[], yticks=[]);
+ax.set(title="blue: the best six of eight", xticks=[], yticks=[])
+plt.show()
 
 # %% [markdown]
 # ## One layer: the landscape of its two angles
 #
 # With p = 1 there are two angles, γ for the phase and β for the mixer. The colour is the approximation ratio: 1 is the
-# best choice for certain, the grey level is what choosing at random gives.
+# best choice for certain.
 
 # %%
 circuit = Circuit(xy_qaoa_circuit(problem, n - f, depth=1))
@@ -76,7 +77,9 @@ fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 image = ax.pcolormesh(gammas, betas, ratios.reshape(len(betas), -1))
 ax.set(xlabel="γ", ylabel="β")
 fig.colorbar(image, ax=ax, label="approximation ratio")
-print(f"at random: {approximation_ratio(problem, uniform(n, n - f), n - f):.3f}, best of the landscape: {ratios.max():.3f}")
+plt.show()
+chance = approximation_ratio(problem, uniform(n, n - f), n - f)
+print(f"at random: {chance:.3f}, best of the landscape: {ratios.max():.3f}")
 
 # %% [markdown]
 # ## More layers
@@ -91,12 +94,13 @@ for depth in (1, 2, 3):
     found[depth] = trained(layers, problem, depth, steps=60)[1]
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 left.plot(list(found), [approximation_ratio(problem, line, n - f) for line in found.values()], "o-", label="QAOA")
-left.axhline(approximation_ratio(problem, uniform(n, n - f), n - f), color="0.6", label="at random")
+left.axhline(chance, color="0.6", label="at random")
 left.set(xlabel="layers p", ylabel="approximation ratio", xticks=list(found))
 left.legend()
 allowed = uniform(n, n - f) > 0
 right.plot(problem.values()[allowed], found[3][allowed], "o")
-right.set(xlabel="cost of the choice", ylabel="probability");
+right.set(xlabel="cost of the choice", ylabel="probability")
+plt.show()
 
 # %% [markdown]
 # ## What the twins did
@@ -125,5 +129,6 @@ for reduce in (
     }
 cheapest = min(line["cost"] for name, line in table.items() if name != "qaoa-selection")
 better = table["qaoa-selection"]["cost"] < cheapest
-print(f"Does the quantum module earn its place? {'Here it does.' if better else 'Not here: a twin is as good for less.'}")
+verdict = "Here it does." if better else "Not here: a twin is as good for less."
+print("Does the quantum module earn its place?", verdict)
 pd.DataFrame(table).T
