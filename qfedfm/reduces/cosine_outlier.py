@@ -10,7 +10,7 @@ from qfedfm.reduces.cosine import ExactCosine
 from qfedfm.reduces.similarity import SimilarityOutlier
 
 
-@part("cosine-outlier", paper="Iglewicz & Hoaglin, How to Detect and Handle Outliers, 1993 (the score)")
+@part("cosine-outlier", paper="Rousseeuw, JASA 79, 871 (1984) (the score)")
 @final
 @dataclass(frozen=True)
 class CosineOutlier(ExactCosine, SimilarityOutlier):

@@ -12,7 +12,7 @@ from qfedfm.reduces.similarity import SimilarityOutlier
 
 @part(
     "fidelity-outlier",
-    paper="Iglewicz & Hoaglin, How to Detect and Handle Outliers, 1993 (the score)",
+    paper="Rousseeuw, JASA 79, 871 (1984) (the score)",
     quantum=True,
     twins=("cosine-outlier",),
 )

@@ -102,10 +102,10 @@ class SimilarityWeights(SimilarityReduce):
 
 @dataclass(frozen=True)
 class SimilarityOutlier(SimilarityReduce):
-    """r_k = 1, or 0 for an outlier: z_k = (median_j m_j − m_k) / (1.4826 · MAD m) > cutoff, m_k = median_{j≠k} s_kj.
+    """r_k = 1, or 0 for an outlier: `outlier_scores` of m_k = median_{j≠k} s_kj above the cutoff.
 
-    The modified z-score (Iglewicz & Hoaglin 1993), on one side: nobody is dropped for being like the others. The
-    deviation counts as at least 0.02, so that equal similarities make no outlier.
+    The score of least median of squares (Rousseeuw & Leroy 1987) with their cutoff, on one side: nobody is dropped for
+    being like the others.
 
     Args:
         cutoff: in robust standard deviations.
@@ -156,14 +156,26 @@ def median_similarity(values: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray,
 
 
 def outlier_scores(medians: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """By how many robust standard deviations each number lies below the median one.
+    """By how many robust standard deviations each number lies below most of them.
+
+    Centre and scale are those of least median of squares: the middle of the shortest interval that holds ⌊n/2⌋ + 1
+    numbers, and 1.4826 (1 + 5/(n − 1)) times half its length. With 40 % of outliers on one side the centre stays where
+    it was, which the median does not, and the scale doubles. It counts as at least 0.02, so that nearly equal numbers
+    make no outlier. Rousseeuw, JASA 79, 871 (1984); the factors from Rousseeuw & Leroy 1987, chapter 5.
+
+    Args:
+        medians: at least two numbers.
 
     Example:
         >>> outlier_scores(np.array([0.3, 0.3, 0.3, 0.1])).round(1).tolist()
         [0.0, 0.0, 0.0, 10.0]
     """
-    below = np.median(medians) - medians
-    return np.asarray(below / max(1.4826 * float(np.median(np.abs(below))), _LEAST_SPREAD))
+    n, ordered = len(medians), np.sort(medians)
+    half = n // 2 + 1
+    widths = ordered[half - 1 :] - ordered[: n - half + 1]
+    first = int(widths.argmin())
+    scale = 1.4826 * (1 + 5 / (n - 1)) * widths[first] / 2
+    return np.asarray(((ordered[first] + ordered[first + half - 1]) / 2 - medians) / max(float(scale), _LEAST_SPREAD))
 
 
 def clusters(values: Float64[np.ndarray, "n n"], threshold: float) -> Int64[np.ndarray, " n"]:

@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 import qfedfm as qf
 from qfedfm.core import cohort as cohort_module
 from qfedfm.core.distances import gram, squared_distances
-from qfedfm.core.pairs import Distances, distances, doubtful
+from qfedfm.core.pairs import Distances, distances, doubtful, inner_products
 from qfedfm.core.stack import bind
 from tests.reduces.cohorts import HUGE, cohort_of, normal, server_at
 
@@ -50,6 +50,18 @@ def test_every_distance_is_within_its_error(name: str) -> None:
     assert (np.abs(found.squares - expected) <= found.errors + 1e-11 * expected).all()
     assert (found.errors <= 4e-5 * expected).all()
     np.testing.assert_array_equal(found.squares == 0, expected == 0)
+
+
+@pytest.mark.parametrize("name", COHORTS)
+def test_every_inner_product_is_within_its_error(name: str) -> None:
+    X = np.ascontiguousarray(COHORTS[name](normal(N, D)), np.float32)
+    wide = X.astype(np.float64)
+    exact_products = wide @ wide.T
+    norms = np.sqrt(np.diagonal(exact_products))
+    found = inner_products(X, IDS)
+    assert (np.abs(found - exact_products) <= 2.0**-17 * norms * norms[:, None]).all()
+    order = np.random.default_rng(0).permutation(N)
+    np.testing.assert_array_equal(inner_products(X[order], tuple(order.tolist())), found[np.ix_(order, order)])
 
 
 def test_float32_is_used_where_it_is_safe_and_only_there() -> None:
