@@ -14,7 +14,7 @@ from qfedfm.bench.child import answer, options, startup_seconds
 
 
 def operations(angles: Any) -> Iterator[Any]:
-    """The gates for angles … × layers × qubits × 2; qubit 0 is the last wire, since PennyLane's first is the highest bit."""
+    """The gates for angles … × layers × qubits × 2; qubit 0 is the last wire: PennyLane's first is the highest bit."""
     layers, qubits = angles.shape[-3:-1]
     for layer in range(layers):
         for qubit in range(qubits):
