@@ -157,7 +157,8 @@ class _Plans:
             of[qubit] = len(self.spots)
             self.spots.append(_fused([gate for gate in step.gates if gate.qubits[0] == qubit]))
         count = -(-self.qubits // WIDTH)
-        edges = [self.qubits * number // count for number in range(count + 1)]
+        # wide blocks first: products over high bits run best where the bits below are at least four
+        edges = [-(-self.qubits * number // count) for number in range(count + 1)]
         made = []
         for first, last in pairwise(edges):
             touched = [qubit for qubit in range(first, last) if qubit in of or step is self.steps[0]]

@@ -29,7 +29,7 @@ class Program:
 
     Real circuits (RY, CNOT, CZ, H …) run in float64, others in complex128. The gradient takes one sweep back through
     the circuit, which undoes its operations while it carries the cotangent along: it needs the memory of two states
-    whatever the depth, and the time of about three runs.
+    whatever the depth, and the time of a few runs.
     Jones & Gacon, arXiv 2009.02823 (2020), Algorithm 1.
     Differs from the paper: it multiplies blocks of fused gates, and takes the derivatives of a block's angles from the
     overlap Σ ψλ† reduced to single qubits, not from an inner product for each gate.

@@ -14,7 +14,7 @@ from qfedfm.bench.child import answer, options, startup_seconds
 
 
 def operations(angles: Any) -> Iterator[Any]:
-    """The gates for angles … × layers × qubits × 2; qubit 0 is the last wire: PennyLane counts from the highest bit."""
+    """The gates for angles … × layers × qubits × 2; qubit 0 is the last wire: PennyLane's first is the highest bit."""
     layers, qubits = angles.shape[-3:-1]
     for layer in range(layers):
         for qubit in range(qubits):
@@ -64,7 +64,8 @@ def lightning(qubits: int) -> tuple[Simulator, Simulator]:
         scripts = []
         for line, v in zip(*point, strict=True):
             observable = qml.SparseHamiltonian(scipy.sparse.diags(v, format="csr"), wires=range(qubits))
-            scripts.append(qml.tape.QuantumScript([*operations(line)], [qml.expval(observable)]))
+            trained = range(line.size)  # the numbers of the observable come after them
+            scripts.append(qml.tape.QuantumScript([*operations(line)], [qml.expval(observable)], None, trained))
         return np.array(device.compute_derivatives(scripts, adjoint)).reshape(point[0].shape)
 
     return value, gradient
