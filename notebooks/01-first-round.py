@@ -174,17 +174,24 @@ except PayloadError as error:
 # **4. The server reduces** the cohort to one delta. The weighted mean takes everyone at their word.
 
 # %%
-from qfedfm.core.parts import ServerAt
+from qfedfm.core.parts import Objective, ServerAt
 
 X = np.stack([bound.decode(payloads[client], where[client]) for client in split.clients])
 samples = np.array([len(split.train[client]) for client in split.clients], float)
 cohort = qf.Cohort(X, samples, split.clients, layout)
+
+
+def validate(delta):
+    """Loss and gradient on the server's validation rows."""
+    return engine.gradient(model + delta, split.validation)
+
+
 server = ServerAt(
     round=4,
     key=key.fold("server"),
     layout=layout,
     model=model,
-    objective=lambda delta: engine.gradient(model + delta, split.validation),
+    objective=Objective(gradient=validate, loss=lambda delta: validate(delta)[0]),
 )
 reduced, _ = bound.reduce(cohort, bound.init(), server)
 print("before the round      ", score(model))

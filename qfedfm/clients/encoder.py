@@ -155,7 +155,7 @@ class Encoder:
         now = Pass.of(seats.bins, seats.lane, seats.leaves, seats.seeds, like)
         if seats.hidden is None and self._prefix:
             with torch.no_grad():
-                x, _ = encode(x, self._layers[: self._prefix], now, None)
+                x, _ = encode(x, self._layers[: self._prefix], now, None, keep=False)
         if self._now.capturing:
             raise ReachedError(x.index_select(0, slot))
         only = first if self.first_only else None

@@ -90,19 +90,24 @@ def _layer(x: Matrix, layer: Layer, now: Pass, first: Matrix | None) -> tuple[Ma
 
 
 def encode(
-    x: Float[torch.Tensor, "slots hidden"], layers: Sequence[Layer], now: Pass, first: Matrix | None
+    x: Float[torch.Tensor, "slots hidden"], layers: Sequence[Layer], now: Pass, first: Matrix | None, *, keep: bool
 ) -> tuple[Matrix, Callable[[Matrix], None]]:
-    """All layers, the last for the slots in ``first`` only; the way back fills ``now.gradients``."""
+    """All layers, the last for the slots in ``first`` only; the way back fills ``now.gradients``.
+
+    What a way back needs is kept only if ``keep``.
+    """
     backs: list[Callable[[Matrix, bool], Matrix]] = []
     if not layers and first is not None:
         x = x[first]
     for i, layer in enumerate(layers):
         x, back = _layer(x, layer, now, first if i == len(layers) - 1 else None)
-        backs.append(back)
+        if keep:
+            backs.append(back)
+        del back
 
     def back_all(g: Matrix) -> None:
-        for i in range(len(backs) - 1, -1, -1):
-            g = backs[i](g, i > 0)
+        while backs:  # what a layer kept is let go before the layer below needs room
+            g = backs.pop()(g, bool(backs))
 
     return x, back_all
 
@@ -115,7 +120,7 @@ class Encode(torch.autograd.Function):
         ctx: Any, x: Matrix, layers: Sequence[Layer], now: Pass, first: Matrix | None, names: Sequence[str], *_: Matrix
     ) -> Matrix:
         """The hidden states above the last layer."""
-        y, ctx.back = encode(x, layers, now, first)
+        y, ctx.back = encode(x, layers, now, first, keep=any(ctx.needs_input_grad))
         ctx.now, ctx.names = now, names
         return y
 

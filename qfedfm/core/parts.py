@@ -25,8 +25,19 @@ from qfedfm.core.layout import Layout
 from qfedfm.core.sums import block_rows
 
 Vector = np.ndarray
-Objective = Callable[[Vector], tuple[float, Vector]]
-"""Loss and gradient on the server's validation data at ``model + delta``, both for a delta of length d."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss on the server's validation data at ``model + delta``, for a delta of length d.
+
+    Args:
+        gradient: gives loss and gradient.
+        loss: gives the same loss alone, for less.
+    """
+
+    gradient: Callable[[Vector], tuple[float, Vector]]
+    loss: Callable[[Vector], float]
 
 
 class Law(enum.Enum):

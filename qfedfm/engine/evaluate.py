@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 
 from qfedfm.core.cohort import ClientId
@@ -57,3 +58,9 @@ def accuracy(task: Task, rows: np.ndarray, outputs: Float32[np.ndarray, "n class
     """The accuracy on some rows."""
     with np.errstate(all="ignore"):
         return float(task.metrics(outputs, rows)["accuracy"])
+
+
+def mean_loss(task: Task, rows: np.ndarray, outputs: Float32[np.ndarray, "n classes"]) -> float:
+    """The mean of the task's losses on some rows, as `ClientEngine.gradient` gives it up to rounding."""
+    labels = torch.from_numpy(task.labels()[rows])
+    return float(task.losses(torch.from_numpy(outputs), labels).mean())

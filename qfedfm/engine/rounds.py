@@ -13,11 +13,11 @@ from jaxtyping import Float32
 from qfedfm.clients.jobs import Job, Query, Trained
 from qfedfm.core.cohort import Reduced
 from qfedfm.core.errors import DataError
-from qfedfm.core.parts import ServerAt
+from qfedfm.core.parts import Objective, ServerAt
 from qfedfm.core.phases import phase
 from qfedfm.engine.assign import Assignment
 from qfedfm.engine.downlink import broadcast, receive
-from qfedfm.engine.evaluate import accuracy, judge
+from qfedfm.engine.evaluate import accuracy, judge, mean_loss
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
 from qfedfm.engine.uplink import Uplink
@@ -156,12 +156,8 @@ class OpenRound:
         if collector.count < setting.bound.minimum_clients():
             setting.states.remove([(client, self._round) for client in self._remembered])
             return state
-        validation = setting.split.validation
-        objective = (
-            (lambda delta: setting.engine.gradient(state.model + delta, validation)) if len(validation) else None
-        )
         key = setting.key.fold("reduce", self._round)
-        at = ServerAt(self._round, key, setting.bound.layout, state.model, objective)
+        at = ServerAt(self._round, key, setting.bound.layout, state.model, self._objective())
         reduced, reduce_state = collector.finish(state.reduce, at)
         model, server_state = setting.arm.server.step(state.model, reduced.vector, state.server)
         spent = float(np.mean([job.rates.sum() for job in self.jobs]))
@@ -174,6 +170,17 @@ class OpenRound:
             return replace(state, model=model, reduce=reduce_state, server=server_state)
         self._reduced = replace(reduced, diagnostics={**reduced.diagnostics, "not_finite": 1.0})
         return state
+
+    def _objective(self) -> Objective | None:
+        """The loss on the validation rows; None where the server holds none."""
+        engine, task, model = self._setting.engine, self._setting.task, self._state.model
+        rows = self._setting.split.validation
+
+        def loss(delta: Float32[np.ndarray, " d"]) -> float:
+            (outputs,) = engine.outputs([Query(model + delta, rows)])
+            return mean_loss(task, rows, outputs)
+
+        return Objective(lambda delta: engine.gradient(model + delta, rows), loss) if len(rows) else None
 
     @property
     def queries(self) -> list[Query]:

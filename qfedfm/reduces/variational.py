@@ -47,8 +47,9 @@ class LearnedWeights(Reduce):
         Σ_k w_k(θ) s̃_k + trust · KL(w(θ) ‖ n / Σn),    s̃ = (s − median s) / (1.4826 · MAD s), kept within ±10,
 
     which costs K numbers a step and no pass over data. The robust scale keeps the step the same however large a
-    hostile update is. One more pass tells the loss of the last weights; the θ with the lowest validation loss is used
-    and is where the next round starts. The first θ makes the probabilities equal: the weighted mean.
+    hostile update is. One more pass, without a gradient, tells the loss of the last weights; the θ with the lowest
+    validation loss is used and is where the next round starts. The first θ makes the probabilities equal: the weighted
+    mean.
 
     Where a descent did not lower the loss, the linearisation misled it (at a mean full of hostile updates ∇L may say
     nothing): the next one takes for each client the worse of two slopes, that at the present weights and that at the
@@ -57,8 +58,8 @@ class LearnedWeights(Reduce):
 
     Args:
         steps: of the optimiser for each validation gradient.
-        gradients: validation gradients G a round; G + 1 passes over the validation data, up to G − 1 more where
-            descents fail.
+        gradients: validation gradients G a round; G + 1 passes over the validation data, one of them without a
+            gradient, and up to G − 1 more where descents fail.
         lr: the learning rate of Adam.
         trust: how strongly the weights are held to the sample shares; in units of a client's robust deviation.
 
@@ -132,6 +133,7 @@ class _Candidate:
     weights: np.ndarray
     loss: float
     target: np.ndarray
+    """Of the descent that begins here; empty where none does."""
 
 
 def learn(
@@ -153,7 +155,7 @@ def learn(
             target = np.maximum(target, _measured(X, objective, np.zeros(X.shape[1], np.float32))[1])
             total += _Cost(passes=1)
         theta, cost = descend(model, problem, candidate.theta, target, len(state["population"]), key.fold(stage))
-        candidate, looking = look(theta, key.fold(stage + 1, "look"))
+        candidate, looking = look(theta, key.fold(stage + 1, "look"), last=stage + 1 == model.gradients)
         total += cost + looking
         best = candidate if candidate.loss < best.loss or not math.isfinite(best.loss) else best
     weights = _scattered(best.weights, rows, cohort.n)
@@ -169,11 +171,14 @@ def _look(
     clients: int,
     theta: Float64[np.ndarray, " p"],
     key: Key,
+    *,
+    last: bool = False,
 ) -> tuple[_Candidate, _Cost]:
-    """One pass over the validation data at θ."""
+    """One pass over the validation data at θ, for the loss alone if it is the last."""
     point = model.probabilities(theta, clients, key)
     weights = problem.weights(point.probabilities)
-    loss, target = _measured(X, objective, weighted_sum(weights, X))
+    delta = weighted_sum(weights, X)
+    loss, target = (_finite(objective.loss(delta)), np.zeros(0)) if last else _measured(X, objective, delta)
     return _Candidate(theta, weights, loss, target), _Cost(point.circuits, point.shots, 1)
 
 
@@ -181,9 +186,14 @@ def _measured(
     X: Float32[np.ndarray, "n d"], objective: Objective, delta: Float32[np.ndarray, " d"]
 ) -> tuple[float, Float64[np.ndarray, " n"]]:
     """The loss at a delta and the clients' standardised slopes there; infinity and lengths where it is not finite."""
-    loss, g = objective(delta)
+    loss, g = objective.gradient(delta)
     finite = math.isfinite(loss) and bool(np.isfinite(g).all())
     return (loss, standardised(slopes(g, X))) if finite else (math.inf, standardised(norms(X)))
+
+
+def _finite(loss: float) -> float:
+    """A loss that is no number is as bad as an infinite one."""
+    return loss if math.isfinite(loss) else math.inf
 
 
 def descend(

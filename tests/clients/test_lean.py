@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from peft import LoraConfig, PeftConfig
 from qfedfm.adapters.keyed import key_dropout
 from qfedfm.adapters.peft import Adapter
 from qfedfm.adapters.tensors import layout_of, trainable
+from qfedfm.clients import lean
 from qfedfm.clients.fused import FusedEngine
 from qfedfm.clients.jobs import Job, LocalOptimizer, Query
 from qfedfm.clients.network import Network
@@ -184,6 +186,25 @@ def test_dropout_by_keys(family: str, pooled: str) -> None:
     for mine, other, kept in zip(lean.train(given), reference.train(given), lean.train(jobs(lean)), strict=True):
         assert np.linalg.norm(mine.delta - other.delta) <= 1e-4 * np.linalg.norm(other.delta)
         assert np.linalg.norm(mine.delta - kept.delta) > 1e-2 * np.linalg.norm(other.delta)
+
+
+def test_layers_keep_what_they_need_for_a_way_back_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FusedEngine(task_of("bert, all", "first"), KEY, device="cpu", precision="float32")
+    backs: list[weakref.ref] = []
+    kept: list[int] = []
+    plain_layer = lean._layer
+
+    def watched(*given: object) -> object:
+        kept.append(sum(back() is not None for back in backs))
+        found = plain_layer(*given)
+        backs.append(weakref.ref(found[1]))
+        return found
+
+    monkeypatch.setattr(lean, "_layer", watched)
+    engine.outputs([Query(engine.first, np.arange(4))])
+    assert set(kept) == {0}
+    engine.gradient(engine.first, np.arange(4))
+    assert max(kept) == 1
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf, 1e30, 3e38])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from qfedfm.core import wire
+from qfedfm.core.cohort import Reduced
 from qfedfm.core.errors import ConfigError, PayloadError, StackError
 from qfedfm.core.float32 import Float32Codec
 from qfedfm.core.layout import Layout
@@ -18,6 +19,7 @@ from qfedfm.engine.schedule import batches
 from qfedfm.engine.setting import Bench
 from qfedfm.engine.state import load, save
 from qfedfm.engine.waves import begin, next_round
+from qfedfm.reduces.variational import LearnedWeights
 from qfedfm.server.sgd import Sgd
 from tests.engine.test_run import without_times
 from tests.engine.tiny import SETTINGS
@@ -288,3 +290,20 @@ def test_a_broadcast_is_checked():
         receive(broadcast(model, {}, layout, 0, 1), state, layout, 0, 1)
     with pytest.raises(PayloadError, match="not finite"):
         receive(broadcast(np.full(3, np.inf, np.float32), {}, layout, 0, 1), {}, layout, 0, 1)
+
+
+@pytest.mark.parametrize("mode", ["sequential", "fused"])
+def test_the_loss_of_an_objective_is_that_beside_its_gradient(mode, monkeypatch):
+    asked = []
+
+    def reduce(self, cohort, state, at):
+        for size in (0.0, 0.3):
+            delta = np.full(cohort.layout.size, size, np.float32)
+            asked.append((at.objective.gradient(delta)[0], at.objective.loss(delta)))
+        return Reduced(cohort.X[0]), state
+
+    monkeypatch.setattr(LearnedWeights, "reduce", reduce)
+    play(1, compare={"twin": {"reduce": "amplitudes"}}, engine={"mode": mode})
+    beside, alone = np.transpose(asked)
+    assert beside[0] != beside[1]
+    np.testing.assert_allclose(alone, beside, rtol=1e-6)

@@ -12,7 +12,7 @@ from qfedfm.core.cohort import Cohort, State
 from qfedfm.core.float32 import Float32Codec
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
-from qfedfm.core.parts import At, Reduce, ServerAt
+from qfedfm.core.parts import At, Objective, Reduce, ServerAt
 from qfedfm.core.registry import Entry, build, entries
 
 QUICK = {"steps": 4, "gradients": 1}
@@ -101,7 +101,8 @@ class Case:
 
     def server_at(self, part: Reduce | None = None) -> ServerAt:
         model = np.zeros(self.layout.size, np.float32)
-        objective = self.objective if part is not None and part.needs_objective else None
+        wanted = part is not None and part.needs_objective
+        objective = Objective(self.objective, lambda delta: self.objective(delta)[0]) if wanted else None
         return ServerAt(3, Key.of(self.seed).fold("reduce"), self.layout, model, objective)
 
     def objective(self, delta: np.ndarray) -> tuple[float, np.ndarray]:

@@ -1,6 +1,6 @@
 """Rounds with validation data, for the tests of learned client weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,8 +8,15 @@ import numpy as np
 from qfedfm.core.cohort import Cohort, Reduced, State
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
-from qfedfm.core.parts import Reduce, ServerAt
+from qfedfm.core.parts import Objective, Reduce, ServerAt
 from tests.reduces.cohorts import cohort_of
+
+Measure = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+
+def both(measure: Measure) -> Objective:
+    """The objective of a function that gives loss and gradient."""
+    return Objective(measure, lambda delta: measure(delta)[0])
 
 
 @dataclass
@@ -54,9 +61,10 @@ def start(reduce: Reduce, population: Sequence[int]) -> State:
 
 
 def round_of(
-    reduce: Reduce, cohort: Cohort, objective: object, state: State | None = None, round_: int = 1
+    reduce: Reduce, cohort: Cohort, objective: Measure | Objective | None, state: State | None = None, round_: int = 1
 ) -> tuple[Reduced, State]:
     """One round from a state, or from the start with the cohort's clients as the population."""
     layout = cohort.layout
-    at = ServerAt(round_, Key.of(0), layout, np.zeros(layout.size, np.float32), objective)  # type: ignore[arg-type]
+    given = objective if objective is None or isinstance(objective, Objective) else both(objective)
+    at = ServerAt(round_, Key.of(0), layout, np.zeros(layout.size, np.float32), given)
     return reduce.reduce(cohort, start(reduce, cohort.clients) if state is None else state, at)

@@ -12,6 +12,7 @@ import qfedfm as qf
 from qfedfm.core import registry
 from qfedfm.core.cohort import Cohort
 from qfedfm.core.errors import ConfigError, StackError
+from qfedfm.core.parts import Objective
 from qfedfm.reduces.variational import LearnedWeights
 from tests.reduces.cohorts import cohort_of
 from tests.reduces.learned import Linear, round_of, start, surrogate
@@ -124,6 +125,27 @@ def test_the_validation_data_are_passed_as_often_as_declared(name: str, gradient
     assert reduced.diagnostics["validation_loss_after"] == pytest.approx(objective(reduced.vector)[0])
     assert reduced.diagnostics["min_weight"] == reduced.row_weights.min()
     assert reduced.diagnostics["max_weight"] == reduced.row_weights.max()
+
+
+@pytest.mark.parametrize("gradients", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_last_look_asks_for_no_gradient(name: str, gradients: int) -> None:
+    cohort, near = surrogate(10, 3, seed=0)
+    pulled: list[np.ndarray] = []
+    looked: list[np.ndarray] = []
+
+    def gradient(delta: np.ndarray) -> tuple[float, np.ndarray]:
+        pulled.append(delta)
+        return near(delta)
+
+    def loss(delta: np.ndarray) -> float:
+        looked.append(delta)
+        return near(delta)[0]
+
+    reduced, _ = round_of(model(name, steps=5, gradients=gradients), cohort, Objective(gradient, loss))
+    assert len(looked) == 1
+    assert len(pulled) == reduced.diagnostics["validation_passes"] - 1
+    assert reduced.diagnostics["validation_loss_before"] == near(pulled[0])[0]
 
 
 @pytest.mark.parametrize("name", FREE)
