@@ -47,7 +47,9 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], workers:
         running.extend(pool.submit(handed, item) for item in items)
         return [future.result() for future in running]
     finally:
-        for future in running:
-            future.cancel()
-        wait(running)
-        torch.set_num_threads(threads)
+        try:
+            for future in running:
+                future.cancel()
+            wait(running)
+        finally:  # also when a second Ctrl-C ends the waiting
+            torch.set_num_threads(threads)

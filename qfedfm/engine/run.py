@@ -17,6 +17,7 @@ from qfedfm.engine.environment import commit, versions
 from qfedfm.engine.experiment import Experiment
 from qfedfm.engine.files import writing
 from qfedfm.engine.folder import Folder
+from qfedfm.engine.interrupt import heard
 from qfedfm.engine.lock import locked
 from qfedfm.engine.result import Result
 from qfedfm.engine.session import Session
@@ -57,6 +58,7 @@ def run(
     """Runs all methods on all seeds; see `Experiment.run`."""
     folder = Folder(out, experiment.digest if task is None else f"{experiment.digest}-{task.name}")
     with ExitStack() as lock:
+        watch = lock.enter_context(heard(watch))
         with writing(out):
             new = not out.is_dir()
         if not new:

@@ -76,6 +76,25 @@ def test_ctrl_c_does_not_wait_for_what_has_not_begun():
     assert side_by_side(lambda item: item, range(3), 2) == [0, 1, 2]
 
 
+def test_a_second_ctrl_c_leaves_the_number_of_threads_as_it_was():
+    threads = torch.get_num_threads()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timers = [threading.Timer(after, lambda: os.kill(os.getpid(), signal.SIGINT)) for after in (0.2, 0.5)]
+    torch.set_num_threads(2)
+    try:
+        for timer in timers:
+            timer.start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            side_by_side(lambda _: time.sleep(2), range(2), 2)
+        assert time.monotonic() - began < 1.5
+        assert torch.get_num_threads() == 2
+    finally:
+        signal.signal(signal.SIGINT, before)
+        torch.set_num_threads(threads)
+    assert side_by_side(lambda item: item, range(3), 2) == [0, 1, 2]
+
+
 def test_phases_lie_where_the_work_was_handed_over_and_are_no_more_than_the_time_that_passed():
     def work(_):
         with phase("forward"):
