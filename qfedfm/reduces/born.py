@@ -69,7 +69,7 @@ class BornWeights(LearnedWeights):
     def initial(self, clients: int) -> Float64[np.ndarray, " p"]:
         return uniform_start(qubits_for(clients), self.layers)
 
-    def evaluate(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> tuple[Point, Pullback]:
+    def evaluate(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> tuple[Point, Pullback]:
         from qfedfm.quantum.executor import Shots
         from qfedfm.quantum.gradients import exact, parameter_shift
 
@@ -77,13 +77,13 @@ class BornWeights(LearnedWeights):
         at = exact(circuit, theta) if self.shots is None else parameter_shift(circuit, theta, Shots(self.shots), key)
         return Point(at.probabilities, at.circuits, at.shots), at.pullback
 
-    def probabilities(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> Point:
+    def probabilities(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> Point:
         from qfedfm.quantum.executor import Exact, Shots
 
         circuit = compiled(qubits_for(clients), self.layers, self.wiring())
         executor = Exact() if self.shots is None else Shots(self.shots)
-        outcome = executor.run(circuit, theta[None], key)
-        return Point(outcome.probabilities[0], outcome.circuits, outcome.shots)
+        outcome = executor.run(circuit, theta.reshape(-1, theta.shape[-1]), key)
+        return Point(outcome.probabilities.reshape(*theta.shape[:-1], -1), outcome.circuits, outcome.shots)
 
 
 @part(
