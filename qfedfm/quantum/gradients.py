@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from qfedfm.core.key import Key
 from qfedfm.quantum.circuit import Circuit
-from qfedfm.quantum.executor import Executor
+from qfedfm.quantum.executor import Executor, Outcome
 
 Pullback = Callable[[np.ndarray], np.ndarray]
 """v ↦ Jᵀv: from a gradient in the 2ⁿ probabilities to one in the P parameters."""
@@ -23,14 +23,12 @@ class Evaluation:
     Args:
         probabilities: p(θ), 2ⁿ of them.
         pullback: v ↦ Σ_k v_k ∂p_k/∂θ.
-        circuits: circuits executed for both.
-        shots: shots taken for both.
+        outcome: of all circuits that both needed, with what they cost.
     """
 
     probabilities: Float64[np.ndarray, " n"]
     pullback: Pullback
-    circuits: int
-    shots: int
+    outcome: Outcome
 
 
 def exact(circuit: Circuit, theta: Float64[np.ndarray, " p"]) -> Evaluation:
@@ -39,7 +37,8 @@ def exact(circuit: Circuit, theta: Float64[np.ndarray, " p"]) -> Evaluation:
     Counted as one circuit: what one simulation costs, not what a device would need.
     """
     probabilities, pullback = circuit.program.evaluate(theta[None])
-    return Evaluation(probabilities[0], lambda v: np.asarray(pullback(v[None])[0]), 1, 0)
+    outcome = Outcome(np.asarray(probabilities), None, 1, 0)
+    return Evaluation(outcome.probabilities[0], lambda v: np.asarray(pullback(v[None])[0]), outcome)
 
 
 def parameter_shift(circuit: Circuit, theta: Float64[np.ndarray, " p"], executor: Executor, key: Key) -> Evaluation:
@@ -59,4 +58,4 @@ def parameter_shift(circuit: Circuit, theta: Float64[np.ndarray, " p"], executor
     outcome = executor.run(unrolled.circuit, np.concatenate((angles[None], angles + shift, angles - shift)), key)
     here, plus, minus = np.split(outcome.probabilities, (1, 1 + len(angles)))
     jacobian = unrolled.W.T @ ((plus - minus) / 2)
-    return Evaluation(here[0], lambda v: jacobian @ v, outcome.circuits, outcome.shots)
+    return Evaluation(here[0], lambda v: jacobian @ v, outcome)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 from jaxtyping import Float64
+from pydantic import Field
 
-from qfedfm.core.errors import ConfigError
+from qfedfm.core.checks import check_fields
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.ansatz import Entangler, born_circuit, qubits_for, uniform_start
+from qfedfm.quantum.executor import ExecutorField
+from qfedfm.quantum.executors.ideal import Exact
+from qfedfm.reduces.cost import Cost
+from qfedfm.reduces.running import runner
 from qfedfm.reduces.variational import LearnedWeights, Point, Pullback
 
 if TYPE_CHECKING:
@@ -42,15 +47,18 @@ class BornWeights(LearnedWeights):
     Args:
         layers: entanglers, each followed by a rotation of every qubit; P = (layers + 1) · qubits.
         shots: of each circuit; None for exact probabilities.
+        executor: where the circuits run, in the place of ``shots``; with None in both, probabilities and gradient are
+            those of the statevector.
     """
 
-    layers: int = 3
-    shots: int | None = None
+    layers: Annotated[int, Field(ge=1)] = 3
+    shots: Annotated[int, Field(ge=1)] | None = None
+    executor: ExecutorField | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layers < 1 or (self.shots is not None and self.shots < 1):
-            raise ConfigError(f"layers = {self.layers}, shots = {self.shots}", "at least 1 of each")
+        check_fields(self)
+        runner(self.name, self.shots, self.executor)
 
     def wiring(self) -> Entangler:
         """The entangler of the circuit."""
@@ -70,20 +78,19 @@ class BornWeights(LearnedWeights):
         return uniform_start(qubits_for(clients), self.layers)
 
     def evaluate(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> tuple[Point, Pullback]:
-        from qfedfm.quantum.executor import Shots
         from qfedfm.quantum.gradients import exact, parameter_shift
 
-        circuit = compiled(qubits_for(clients), self.layers, self.wiring())
-        at = exact(circuit, theta) if self.shots is None else parameter_shift(circuit, theta, Shots(self.shots), key)
-        return Point(at.probabilities, at.circuits, at.shots), at.pullback
+        circuit, executor = (
+            compiled(qubits_for(clients), self.layers, self.wiring()),
+            runner(self.name, self.shots, self.executor),
+        )
+        at = exact(circuit, theta) if executor is None else parameter_shift(circuit, theta, executor, key)
+        return Point(at.probabilities, Cost.of(at.outcome)), at.pullback
 
     def probabilities(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> Point:
-        from qfedfm.quantum.executor import Exact, Shots
-
         circuit = compiled(qubits_for(clients), self.layers, self.wiring())
-        executor = Exact() if self.shots is None else Shots(self.shots)
-        outcome = executor.run(circuit, theta[None], key)
-        return Point(outcome.probabilities[0], outcome.circuits, outcome.shots)
+        outcome = (runner(self.name, self.shots, self.executor) or Exact()).run(circuit, theta[None], key)
+        return Point(outcome.probabilities[0], Cost.of(outcome))
 
 
 @part(

@@ -28,8 +28,7 @@ class Cost:
     @classmethod
     def of(cls, outcome: Outcome) -> Cost:
         """The cost of what an executor gave."""
-        where = "shots" if outcome.shots else "exact"
-        return cls(Counter({where: outcome.circuits}), outcome.shots)
+        return cls(Counter({outcome.column: outcome.circuits}), outcome.shots, outcome.device_seconds)
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(

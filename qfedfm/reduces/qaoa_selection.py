@@ -13,6 +13,8 @@ from pydantic import Field
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
+from qfedfm.quantum.executor import ExecutorField
+from qfedfm.quantum.executors.ideal import Shots
 from qfedfm.quantum.qaoa import Mixer, Quadratic, approximation_ratio, qaoa_angles, xy_qaoa_circuit
 from qfedfm.reduces.cost import Cost
 from qfedfm.reduces.selection import Choice, SelectionReduce
@@ -37,7 +39,9 @@ class QaoaSelection(SelectionReduce):
     """`SelectionReduce` by `xy_qaoa_circuit`: a qubit for each client; only choices of n − f clients have amplitude.
 
     The 2p angles go down ⟨C⟩ by Adam from a linear ramp, with the exact gradient of a simulation: one circuit a step.
-    Then the circuit is measured ``shots`` times, and the best choice that was seen is taken. With as many shots as
+    Then the circuit is measured ``shots`` times, and the best choice of the right size that was seen is taken; noise
+    gives other sizes too (``feasible`` is the share of the right ones), and where it gives nothing else, all clients
+    are taken. With as many shots as
     there are choices, drawing at random finds the best one as well; so the history has the ``approximation_ratio`` of
     the whole distribution, and ``random_ratio``, that of all choices alike (depth 0).
 
@@ -47,6 +51,7 @@ class QaoaSelection(SelectionReduce):
         mixer: ``ring`` or ``complete``.
         steps: of the angles' descent.
         shots: of the final circuit.
+        executor: where the final circuit runs, in the place of ``shots``.
 
     Raises:
         ConfigError: a field is out of range, or (in `reduce`) there are more than 16 updates.
@@ -57,10 +62,10 @@ class QaoaSelection(SelectionReduce):
     mixer: Mixer = "ring"
     steps: Annotated[int, Field(ge=0)] = 40
     shots: Annotated[int, Field(ge=1)] = 64
+    executor: ExecutorField | None = None
 
     def choose(self, problem: Quadratic, size: int, key: Key) -> Choice:
         from qfedfm.quantum.circuit import Circuit
-        from qfedfm.quantum.executor import Shots
 
         if problem.n > _MOST_CLIENTS:
             remedy = "invite fewer clients, or take annealed-selection"
@@ -68,10 +73,12 @@ class QaoaSelection(SelectionReduce):
         scaled = unit(problem)
         circuit = Circuit(xy_qaoa_circuit(scaled, size, self.depth, self.mixer))
         theta, probabilities = trained(circuit, scaled, self.depth, self.steps)
-        measured = Shots(self.shots).run(circuit, theta[None], key)
-        seen = np.flatnonzero(measured.probabilities[0])
-        outcome = int(seen[problem.values()[seen].argmin()])
+        measured = (self.executor or Shots(self.shots)).run(circuit, theta[None], key)
+        found = np.where(uniform(problem.n, size) > 0, measured.probabilities[0], 0.0)
+        seen = np.flatnonzero(found)
+        outcome = int(seen[problem.values()[seen].argmin()]) if len(seen) else 2**problem.n - 1
         named = {
+            "feasible": float(found.sum()),
             "approximation_ratio": approximation_ratio(problem, probabilities, size),
             "random_ratio": approximation_ratio(problem, uniform(problem.n, size), size),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,7 @@ from qfedfm.core.layout import Layout
 from qfedfm.core.parts import Law, Objective, Reduce, ServerAt
 from qfedfm.core.sums import weighted_sum
 from qfedfm.reduces.client_weights import Problem, norms, plausible, problem_of, slopes, standardised
+from qfedfm.reduces.cost import Cost
 
 _BETAS = (0.8, 0.95)
 """Of Adam: a descent of some fifty steps ends before the momentum of the usual (0.9, 0.999) has died down."""
@@ -31,8 +32,7 @@ class Point:
     """The model's probabilities at θ, and what they cost."""
 
     probabilities: Float64[np.ndarray, " k"]
-    circuits: int = 0
-    shots: int = 0
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,12 @@ class LearnedWeights(Reduce):
 
 
 @dataclass(frozen=True)
-class _Cost:
-    circuits: int = 0
-    shots: int = 0
+class _Spent:
+    cost: Cost = field(default_factory=Cost)
     passes: int = 0
 
-    def __add__(self, other: _Cost) -> _Cost:
-        return _Cost(self.circuits + other.circuits, self.shots + other.shots, self.passes + other.passes)
+    def __add__(self, other: _Spent) -> _Spent:
+        return _Spent(self.cost + other.cost, self.passes + other.passes)
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def learn(
     problem, rows = problem_of(model.name, cohort, state, plausible(cohort.X))
     if len(rows) == 1:
         weights = _scattered(np.ones(1), rows, cohort.n)
-        return Reduced(cohort.X[rows[0]].copy(), weights, diagnostics=_diagnostics(state, _Cost(), weights)), state
+        return Reduced(cohort.X[rows[0]].copy(), weights, diagnostics=_diagnostics(state, _Spent(), weights)), state
     X = cohort.X if np.array_equal(rows, np.arange(cohort.n)) else cohort.X[rows]
     look = partial(_look, model, problem, X, objective, len(state["population"]))
     key = at.key.fold("learned weights", at.round)
@@ -153,7 +152,7 @@ def learn(
         target = candidate.target
         if stage and candidate is not best:
             target = np.maximum(target, _measured(X, objective, np.zeros(X.shape[1], np.float32))[1])
-            total += _Cost(passes=1)
+            total += _Spent(passes=1)
         theta, cost = descend(model, problem, candidate.theta, target, len(state["population"]), key.fold(stage))
         candidate, looking = look(theta, key.fold(stage + 1, "look"), last=stage + 1 == model.gradients)
         total += cost + looking
@@ -173,13 +172,13 @@ def _look(
     key: Key,
     *,
     last: bool = False,
-) -> tuple[_Candidate, _Cost]:
+) -> tuple[_Candidate, _Spent]:
     """One pass over the validation data at θ, for the loss alone if it is the last."""
     point = model.probabilities(theta, clients, key)
     weights = problem.weights(point.probabilities)
     delta = weighted_sum(weights, X)
     loss, target = (_finite(objective.loss(delta)), np.zeros(0)) if last else _measured(X, objective, delta)
-    return _Candidate(theta, weights, loss, target), _Cost(point.circuits, point.shots, 1)
+    return _Candidate(theta, weights, loss, target), _Spent(point.cost, 1)
 
 
 def _measured(
@@ -203,15 +202,15 @@ def descend(
     target: Float64[np.ndarray, " n"],
     clients: int,
     key: Key,
-) -> tuple[np.ndarray, _Cost]:
+) -> tuple[np.ndarray, _Spent]:
     """The optimiser's steps on the linearised loss."""
-    moments, total = EMPTY, _Cost()
+    moments, total = EMPTY, _Spent()
     for step in range(model.steps):
         point, pullback = model.evaluate(theta, clients, key.fold(step))
         weights = problem.weights(point.probabilities)
         v = problem.gradient(point.probabilities, problem.slope(weights, target, model.trust))
         theta, moments = model.advance(theta, pullback(v), moments)
-        total += _Cost(point.circuits, point.shots)
+        total += _Spent(point.cost)
     return theta, total
 
 
@@ -221,12 +220,11 @@ def _scattered(weights: np.ndarray, rows: np.ndarray, n: int) -> Float64[np.ndar
     return full
 
 
-def _diagnostics(state: State, cost: _Cost, weights: np.ndarray) -> dict[str, float]:
+def _diagnostics(state: State, spent: _Spent, weights: np.ndarray) -> dict[str, float]:
     return {
-        "circuits": float(cost.circuits),
-        "shots": float(cost.shots),
+        **spent.cost.diagnostics(),
         "reduce_parameters": float(state["theta"].size),
-        "validation_passes": float(cost.passes),
+        "validation_passes": float(spent.passes),
         "min_weight": float(weights.min()),
         "max_weight": float(weights.max()),
     }

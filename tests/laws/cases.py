@@ -19,7 +19,11 @@ QUICK = {"steps": 4, "gradients": 1}
 SLOW = ("born", "born-no-entangler", "amplitudes", "softmax", "simplex")
 OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     **{("reduce", name): (QUICK,) for name in SLOW},
-    ("reduce", "born"): (QUICK, {"steps": 2, "gradients": 1, "shots": 64}),
+    ("reduce", "born"): (
+        QUICK,
+        {"steps": 2, "gradients": 1, "shots": 64},
+        {"steps": 2, "gradients": 1, "executor": {"name": "shots", "shots": 16}},
+    ),
     ("reduce", "fidelity"): ({"qubits": 3}, {"qubits": 2, "shots": 100}, {"qubits": 1, "test": "swap"}),
     ("reduce", "fidelity-unsigned"): ({"qubits": 3},),
     ("reduce", "fidelity-outlier"): ({"qubits": 3},),
@@ -28,6 +32,7 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("reduce", "krum"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("reduce", "multi-krum"): ({}, {"hostile": 2, "select": 2}),
     ("reduce", "trimmed-mean"): ({}, {"hostile": 0}, {"hostile": 3}),
+    ("executor", "shots"): ({"shots": 400},),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }

@@ -8,7 +8,11 @@ import pytest
 
 from qfedfm.core.cohort import Cohort, Reduced
 from qfedfm.core.errors import PayloadError
+from qfedfm.core.key import Key
 from qfedfm.core.parts import Codec, CohortLayer, Law, Part, Reduce, VectorLayer
+from qfedfm.quantum.ansatz import born_circuit
+from qfedfm.quantum.circuit import Circuit
+from qfedfm.quantum.executor import Executor
 from tests.laws.cases import Case
 
 TOLERANCE = 2e-5
@@ -165,6 +169,14 @@ def vector_refuses(part: VectorLayer, case: Case) -> None:
             part.encode(wrong, case.at())
 
 
+def executor_same_key(part: Executor, case: Case) -> None:
+    circuit = Circuit(born_circuit(2, 1))
+    theta, key = case.rng.uniform(-3, 3, (2, 4)), Key.of(int(case.rng.integers(2**31)))
+    one, again = part.run(circuit, theta, key), part.run(circuit, theta, key)
+    np.testing.assert_array_equal(one.probabilities, again.probabilities)
+    assert (one.circuits, one.shots, one.column) == (again.circuits, again.shots, again.column)
+
+
 CHECKS: dict[tuple[str, Law], Callable[[Part, Case], None]] = {
     ("reduce", Law.PERMUTATION): reduce_permutation,
     ("reduce", Law.IDENTITY): reduce_identity,
@@ -181,4 +193,5 @@ CHECKS: dict[tuple[str, Law], Callable[[Part, Case], None]] = {
     ("vector layer", Law.SAME_KEY): vector_same_key,
     ("vector layer", Law.ROUND_TRIP): vector_round_trip,
     ("vector layer", Law.REFUSES): vector_refuses,
+    ("executor", Law.SAME_KEY): executor_same_key,
 }  # type: ignore[assignment]

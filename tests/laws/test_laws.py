@@ -13,16 +13,20 @@ from qfedfm.clients.method import LocalMethod
 from qfedfm.core.cohort import Cohort
 from qfedfm.core.errors import ConfigError, QfedfmError, StackError
 from qfedfm.core.float32 import Float32Codec
+from qfedfm.core.key import Key
 from qfedfm.core.parts import Codec, CohortLayer, Part, Reduce, ServerOptimizer, SumReduce, VectorLayer
 from qfedfm.core.registry import Entry, build, describe, entries
 from qfedfm.core.stack import bind, stack
+from qfedfm.quantum.ansatz import born_circuit
+from qfedfm.quantum.circuit import Circuit
+from qfedfm.quantum.executor import COLUMNS, Executor
 from tests.laws.cases import Case, Subject, all_entries, cases, reloaded, same_state, subjects
 from tests.laws.checks import CHECKS, close
 
 ENTRIES = all_entries()
 SUBJECTS = subjects()
 REGISTERED = [subject for subject in SUBJECTS if subject.entry.part is not Float32Codec]
-KINDS = (VectorLayer, Codec, CohortLayer, Reduce, ServerOptimizer, LocalMethod, Attack)
+KINDS = (VectorLayer, Codec, CohortLayer, Reduce, ServerOptimizer, LocalMethod, Attack, Executor)
 exploring = settings(max_examples=20, deadline=None, derandomize=True)
 
 
@@ -304,6 +308,32 @@ def test_a_local_methods_state_survives_saving(subject):
         server, saved = part.close(delta, 0.3, 1, 4, server), part.close(delta, 0.3, 1, 4, loaded[0])
         assert same_state(server, saved)
         assert all(np.isfinite(value).all() for value in (*own.values(), *server.values()))
+
+
+@each(Executor)
+def test_an_executor_gives_a_line_on_the_simplex_for_each_line_of_parameters(subject):
+    part, circuit = subject.part, Circuit(born_circuit(2, 1))
+    theta = np.random.default_rng(0).uniform(-3, 3, (3, 4))
+    outcome = part.run(circuit, theta, Key.of(0))
+    assert outcome.probabilities.shape == (3, 4)
+    assert outcome.probabilities.min() >= 0
+    np.testing.assert_allclose(outcome.probabilities.sum(axis=1), 1, atol=1e-9)
+    assert outcome.column in COLUMNS
+    assert outcome.circuits >= 3
+    assert outcome.shots >= 0
+    if outcome.counts is not None:
+        np.testing.assert_allclose(outcome.counts / outcome.counts.sum(axis=1, keepdims=True), outcome.probabilities)
+    with pytest.raises(ConfigError, match="parameters"):
+        part.run(circuit, theta[:, :3], Key.of(0))
+
+
+@each(Executor)
+def test_an_executor_is_close_to_the_ideal_circuit(subject):
+    circuit = Circuit(born_circuit(2, 1))
+    theta = np.random.default_rng(1).uniform(-3, 3, (4, 4))
+    ideal, _ = circuit.program.evaluate(theta)
+    found = subject.part.run(circuit, theta, Key.of(0)).probabilities
+    assert np.abs(found - ideal).sum(axis=1).max() / 2 < 0.3
 
 
 def test_every_kind_in_the_register_is_tested_here():

@@ -14,7 +14,7 @@ from qfedfm.core.key import Key
 from qfedfm.quantum import catalogue as module
 from qfedfm.quantum.catalogue import FAMILIES, catalogue, piece
 from qfedfm.quantum.circuit import Circuit
-from qfedfm.quantum.executor import Exact
+from qfedfm.quantum.executors.ideal import Exact
 from qfedfm.quantum.piece import Piece, bind, qasm
 from tests.quantum.circuits import angles
 

@@ -9,7 +9,7 @@ from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.circuit import Circuit
-from qfedfm.quantum.executor import Exact, Shots
+from qfedfm.quantum.executors.ideal import Exact, Shots
 from qfedfm.quantum.gradients import exact, parameter_shift
 from tests.quantum.circuits import angles, random_circuit
 
@@ -28,8 +28,9 @@ def test_the_costs_are_counted() -> None:
     circuit = Circuit(born_circuit(3, 2))
     theta = angles(0, 9)
     shifted = parameter_shift(circuit, theta, Shots(100), Key.of(0))
-    assert (shifted.circuits, shifted.shots) == (19, 1900)
-    assert (exact(circuit, theta).circuits, exact(circuit, theta).shots) == (1, 0)
+    assert (shifted.outcome.circuits, shifted.outcome.shots) == (19, 1900)
+    outcome = exact(circuit, theta).outcome
+    assert (outcome.circuits, outcome.shots) == (1, 0)
 
 
 def test_a_parameter_in_two_gates_is_shifted_in_each() -> None:

@@ -85,7 +85,7 @@ def test_the_control_without_entangler_has_as_many_parameters() -> None:
 @pytest.mark.parametrize("options", [{"layers": 0}, {"shots": 0}])
 @pytest.mark.parametrize("name", ["Born", "BornNoEntangler", "BornRandom"])
 def test_settings_out_of_range_are_refused(name: str, options: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="at least 1 of each"):
+    with pytest.raises(ConfigError, match="greater than or equal to 1"):
         getattr(qf.reduces, name)(**options)
 
 
