@@ -16,6 +16,7 @@ EXACT = (
     {"name": "pennylane", "device": "default.qubit"},
     {"name": "pennylane", "device": "lightning.qubit"},
     {"name": "aer"},
+    {"name": "braket"},
 )
 SHOT = tuple({**config, "name": config["name"].replace("exact", "shots"), "shots": SHOTS} for config in EXACT)
 PIECES = catalogue()
@@ -62,6 +63,16 @@ def test_shots_are_drawn_from_the_probabilities_of_the_statevector(config):
     """Bonferroni: with all tests of all executors together, a right library fails once in a hundred keys."""
     found = p_values(config)
     assert min(found) > LEVEL / (len(found) * len(SHOT))
+
+
+@pytest.mark.parametrize("config", [*SHOT, {"name": "aer", "noise": "manila"}, {"name": "ibm"}], ids=label)
+@pytest.mark.parametrize("name", ["born:4", "dicke:4,2"])
+def test_equal_lines_are_drawn_independently(config, name):
+    """With or without parameters: shots that lines share would be counted more than once."""
+    theta = np.ones((4, CIRCUITS[name].parameters))
+    counts = build("executor", {**config, "shots": SHOTS}).run(CIRCUITS[name], theta, Key.of(3)).counts
+    assert counts.sum(axis=1).tolist() == [SHOTS] * 4
+    assert len({tuple(line) for line in counts.tolist()}) == 4
 
 
 def test_the_test_of_counts_finds_a_wrong_angle():

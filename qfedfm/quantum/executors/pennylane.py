@@ -61,13 +61,13 @@ class PennyLane(Executor):
         device = _device(self.device, circuit.qubits, key)
         measured = [qml.probs(wires=range(circuit.qubits)[::-1])]
         tape = qml.tape.QuantumScript(operations(circuit.qiskit, parameters), measured, shots=self.shots)
-        (found,) = qml.execute([tape], device, diff_method=None)
-        probabilities = np.asarray(found, np.float64)
-        # a circuit without parameters has no batch dimension
-        probabilities = np.broadcast_to(probabilities, (len(parameters), 2**circuit.qubits))
+        # a circuit without parameters has no batch dimension; with a cache, equal tapes would share their shots
+        tapes = [tape] if circuit.parameters else [tape] * len(parameters)
+        found = qml.execute(tapes, device, diff_method=None, cache=False)
+        probabilities = np.array(found, np.float64).reshape(len(parameters), 2**circuit.qubits)
         column = self.column or ("exact" if self.shots is None else "shots")
         if self.shots is None:
-            return Outcome(probabilities.copy(), None, len(parameters), 0, column)
+            return Outcome(probabilities, None, len(parameters), 0, column)
         return frequencies(np.rint(probabilities * self.shots).astype(np.int64), column)
 
 
