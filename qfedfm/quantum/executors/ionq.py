@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Annotated, Any, final
 
@@ -17,6 +18,7 @@ from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.counts import draw, frequencies, require_parameters, table
 from qfedfm.quantum.executor import Column, Executor, Outcome
 from qfedfm.quantum.extra import cloud
+from qfedfm.quantum.fake import require_room
 
 _SIMULATOR = "simulator"
 _SEEDS = 2**31
@@ -63,6 +65,7 @@ class Ionq(Executor):
     def run(self, circuit: Circuit, parameters: Float64[np.ndarray, "b p"], key: Key) -> Outcome:
         require_parameters(circuit, parameters)
         backend = self._connected(key)
+        require_room(self.backend, backend.num_qubits, circuit.qubits)
         tasks = bound(circuit, parameters, backend)
         job = backend.run(tasks if len(tasks) > 1 else tasks[0], shots=self.shots)
         if self.column == "shots":
@@ -80,7 +83,10 @@ class Ionq(Executor):
         if not cloud("qiskit_ionq.helpers").resolve_credentials()["token"]:
             given = f"executor 'ionq' with the backend {self.backend!r} and no token"
             raise ConfigError(given, "IonQ's API key in the environment", "export IONQ_API_KEY=…")
-        backend = cloud("qiskit_ionq").IonQProvider().get_backend(self.backend)
+        with warnings.catch_warnings():
+            # that Qiskit's default level of optimisation is too high for IonQ; `bound` names its own
+            warnings.simplefilter("ignore", cloud("qiskit_ionq.exceptions").IonQTranspileLevelWarning)
+            backend = cloud("qiskit_ionq").IonQProvider().get_backend(self.backend)
         if self.backend == _SIMULATOR:
             backend.set_options(noise_model=self.noise or "ideal", sampler_seed=key.integer() % _SEEDS)
         return backend
