@@ -36,6 +36,7 @@ def run_line(
         **{name: int(sum(record["diagnostics"].get(name, 0) for record in history)) for name in ("shots", "circuits")},
         "circuits_by_column": _by_column(history),
         "device_seconds": sum(record["diagnostics"].get("device_seconds", 0.0) for record in history),
+        **_averages(history),
         "trainable_parameters": setting.bound.layout.size,
         "reduce_parameters": int(history[-1]["diagnostics"].get("reduce_parameters", 0)),
         "sees_validation": setting.bound.stack.reduce.needs_objective,
@@ -46,6 +47,15 @@ def run_line(
 
 
 _SUMS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds")
+
+
+_AVERAGED = ("approximation_ratio", "random_ratio", "feasible")
+"""Diagnostics of which a run reports the mean over its rounds."""
+
+
+def _averages(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    found = {name: [r["diagnostics"][name] for r in history if name in r["diagnostics"]] for name in _AVERAGED}
+    return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
 def _by_column(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
