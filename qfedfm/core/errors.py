@@ -52,6 +52,10 @@ class ExecutionError(QfedfmError):
     """A job on a device or a simulator failed, was cancelled, or gave nothing; the same request may work later."""
 
 
+class LedgerError(QfedfmError):
+    """The ledger of jobs cannot be used, or holds a job that has to be settled first."""
+
+
 class BudgetError(QfedfmError):
     """A limit on circuits, shots, seconds or money would be passed."""
 
