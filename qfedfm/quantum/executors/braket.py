@@ -25,7 +25,7 @@ _LOCAL = "local"
 _kept: WeakKeyDictionary[Circuit, Any] = WeakKeyDictionary()
 
 
-@part("braket", paper="Amazon Braket SDK, github.com/amazon-braket/amazon-braket-sdk-python")
+@part("braket", paper="Cross et al., arXiv 2104.14722 (2021) (OpenQASM 3, which Braket takes)")
 @final
 @dataclass(frozen=True)
 class Braket(Executor):

@@ -24,7 +24,7 @@ _SIMULATOR = "simulator"
 _SEEDS = 2**31
 
 
-@part("ionq", paper="qiskit-ionq, github.com/qiskit-community/qiskit-ionq")
+@part("ionq", paper="Chen et al., Quantum 8, 1516 (2024), arXiv 2308.05071 (one of the devices)")
 @final
 @dataclass(frozen=True)
 class Ionq(Executor):
