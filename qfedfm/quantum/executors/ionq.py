@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from pydantic import Field
 
 from qfedfm.core.checks import check_fields
-from qfedfm.core.errors import ConfigError
+from qfedfm.core.errors import ConfigError, DeviceError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
@@ -71,6 +71,8 @@ class Ionq(Executor):
         with service(f"executor 'ionq' on {self.backend!r}", *failures):
             job = backend.run(tasks if len(tasks) > 1 else tasks[0], shots=self.shots)
             job.wait_for_final_state()
+            if job.status().name != "DONE":
+                raise DeviceError(f"job {job.job_id()} of executor 'ionq' ended as {job.status().name}", "DONE")
             if self.column == "shots":
                 exact = _probabilities(backend.client, job.job_id(), len(tasks), circuit.qubits)
                 return draw(exact, self.shots, key, "shots")
