@@ -10,6 +10,7 @@ from qfedfm.core.cohort import Reduced
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.parts import Codec, CohortLayer, Law, Reduce, VectorLayer
+from qfedfm.incentives.contribution import Contribution, Shares
 from tests.laws.cases import Case
 from tests.laws.checks import CHECKS
 
@@ -85,7 +86,21 @@ class WrongVector(VectorLayer):
         return x * np.float32(2)
 
 
-KINDS = {"reduce": Wrong, "cohort layer": WrongLayer, "codec": WrongCodec, "vector layer": WrongVector}
+@dataclass(frozen=True)
+class WrongContribution(Contribution):
+    law: Law
+
+    def shares(self, game, key):
+        return Shares(np.array([float.fromhex(os.urandom(4).hex())]), np.zeros(1), 0, 0)
+
+
+KINDS = {
+    "reduce": Wrong,
+    "cohort layer": WrongLayer,
+    "codec": WrongCodec,
+    "vector layer": WrongVector,
+    "contribution": WrongContribution,
+}
 
 
 def finds(kind: str, law: Law) -> bool:
