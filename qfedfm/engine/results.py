@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qfedfm.core.registry import Entry
 from qfedfm.engine.arm import Arm
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
+from qfedfm.reduces.cost import IN_COLUMN
 from qfedfm.report.summary import conclude, declared, summarise
 
 SCHEMA = 1
@@ -32,6 +34,9 @@ def run_line(
         "final": {name: history[-1][name] for name in _FINAL if name in history[-1]},
         **{name: sum(record[name] for record in history) for name in _SUMS},
         **{name: int(sum(record["diagnostics"].get(name, 0) for record in history)) for name in ("shots", "circuits")},
+        "circuits_by_column": _by_column(history),
+        "device_seconds": sum(record["diagnostics"].get("device_seconds", 0.0) for record in history),
+        **_averages(history),
         "trainable_parameters": setting.bound.layout.size,
         "reduce_parameters": int(history[-1]["diagnostics"].get("reduce_parameters", 0)),
         "sees_validation": setting.bound.stack.reduce.needs_objective,
@@ -42,6 +47,25 @@ def run_line(
 
 
 _SUMS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds")
+
+
+_AVERAGED = ("approximation_ratio", "random_ratio", "feasible")
+"""Diagnostics of which a run reports the mean over its rounds."""
+
+
+def _averages(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    found = {name: [r["diagnostics"][name] for r in history if name in r["diagnostics"]] for name in _AVERAGED}
+    return {name: sum(values) / len(values) for name, values in found.items() if values}
+
+
+def _by_column(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Circuits of all rounds by where they ran."""
+    found: Counter[str] = Counter()
+    for record in history:
+        for name, value in record["diagnostics"].items():
+            if name.startswith(IN_COLUMN):
+                found[name.removeprefix(IN_COLUMN)] += int(value)
+    return dict(found)
 
 
 def _control_of(entry: Entry, arms: Mapping[str, Arm]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, final
+from typing import TYPE_CHECKING, Annotated, Literal, final
 
 import numpy as np
 from jaxtyping import Float64
@@ -15,9 +15,10 @@ from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.executor import ExecutorField
 from qfedfm.quantum.executors.ideal import Shots
-from qfedfm.quantum.qaoa import Mixer, Quadratic, approximation_ratio, qaoa_angles, xy_qaoa_circuit
+from qfedfm.quantum.qaoa import Quadratic, approximation_ratio, qaoa_angles, qaoa_circuit, xy_qaoa_circuit
+from qfedfm.reduces.choice import Choice
 from qfedfm.reduces.cost import Cost
-from qfedfm.reduces.selection import Choice, SelectionReduce
+from qfedfm.reduces.selection import SelectionReduce
 
 if TYPE_CHECKING:
     from qfedfm.quantum.circuit import Circuit
@@ -37,6 +38,7 @@ _RATE, _BETAS = 0.05, (0.8, 0.95)
 @dataclass(frozen=True)
 class QaoaSelection(SelectionReduce):
     """`SelectionReduce` by `xy_qaoa_circuit`: a qubit for each client; only choices of n − f clients have amplitude.
+    With the mixer ``x`` by `qaoa_circuit`, where all choices have, and a penalty speaks against the other sizes.
 
     The 2p angles go down ⟨C⟩ by Adam from a linear ramp, with the exact gradient of a simulation: one circuit a step.
     Then the circuit is measured ``shots`` times, and the best choice of the right size that was seen is taken; noise
@@ -47,8 +49,9 @@ class QaoaSelection(SelectionReduce):
 
     Args:
         hostile: f, how many updates are left out.
+        objective: ``squares``, the sum of the squared distances, or ``diameter``, the largest distance.
         depth: p, layers of phase and mixer.
-        mixer: ``ring`` or ``complete``.
+        mixer: ``ring`` or ``complete`` (XY), or ``x``.
         steps: of the angles' descent.
         shots: of the final circuit.
         executor: where the final circuit runs, in the place of ``shots``.
@@ -59,7 +62,7 @@ class QaoaSelection(SelectionReduce):
     """
 
     depth: Annotated[int, Field(ge=1)] = 2
-    mixer: Mixer = "ring"
+    mixer: Literal["ring", "complete", "x"] = "ring"
     steps: Annotated[int, Field(ge=0)] = 40
     shots: Annotated[int, Field(ge=1)] = 64
     executor: ExecutorField | None = None
@@ -70,17 +73,22 @@ class QaoaSelection(SelectionReduce):
         if problem.n > _MOST_CLIENTS:
             remedy = "invite fewer clients, or take annealed-selection"
             raise ConfigError(f"a selection among {problem.n} clients by a circuit", f"at most {_MOST_CLIENTS}", remedy)
-        scaled = unit(problem)
-        circuit = Circuit(xy_qaoa_circuit(scaled, size, self.depth, self.mixer))
+        scaled = unit(problem.penalised(size) if self.mixer == "x" else problem)
+        circuit = Circuit(
+            qaoa_circuit(scaled, self.depth)
+            if self.mixer == "x"
+            else xy_qaoa_circuit(scaled, size, self.depth, self.mixer)
+        )
         theta, probabilities = trained(circuit, scaled, self.depth, self.steps)
         measured = (self.executor or Shots(self.shots)).run(circuit, theta[None], key)
         found = np.where(uniform(problem.n, size) > 0, measured.probabilities[0], 0.0)
+        start = np.full(2**problem.n, 0.5**problem.n) if self.mixer == "x" else uniform(problem.n, size)
         seen = np.flatnonzero(found)
         outcome = int(seen[problem.values()[seen].argmin()]) if len(seen) else 2**problem.n - 1
         named = {
             "feasible": float(found.sum()),
             "approximation_ratio": approximation_ratio(problem, probabilities, size),
-            "random_ratio": approximation_ratio(problem, uniform(problem.n, size), size),
+            "random_ratio": approximation_ratio(problem, start, size),
         }
         cost = Cost(Counter({"exact": self.steps + 1})) + Cost.of(measured)
         return Choice((outcome >> np.arange(problem.n)) & 1 == 1, cost, named)
@@ -107,7 +115,7 @@ def trained(
     Dicke state begins at the mixer's end). ``steps`` + 1 circuits.
 
     Args:
-        circuit: `xy_qaoa_circuit` of the problem.
+        circuit: `xy_qaoa_circuit` or `qaoa_circuit` of the problem.
         problem: C.
         depth: p.
         steps: of the descent; 0 keeps the ramp.

@@ -11,6 +11,7 @@ from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.parts import Codec, CohortLayer, Law, Reduce, VectorLayer
 from qfedfm.incentives.contribution import Contribution, Shares
+from qfedfm.quantum.executor import Executor, Outcome
 from tests.laws.cases import Case
 from tests.laws.checks import CHECKS
 
@@ -94,12 +95,24 @@ class WrongContribution(Contribution):
         return Shares(np.array([float.fromhex(os.urandom(4).hex())]), np.zeros(1), 0, 0)
 
 
+@dataclass(frozen=True)
+class WrongExecutor(Executor):
+    law: Law
+
+    def run(self, circuit, parameters, key):
+        noise = int.from_bytes(os.urandom(4), "little") / 2**33
+        line = np.full(2**circuit.qubits, 2.0**-circuit.qubits)
+        line[:2] += line[0] * np.array([noise, -noise])
+        return Outcome(np.tile(line, (len(parameters), 1)), None, len(parameters), 0)
+
+
 KINDS = {
     "reduce": Wrong,
     "cohort layer": WrongLayer,
     "codec": WrongCodec,
     "vector layer": WrongVector,
     "contribution": WrongContribution,
+    "executor": WrongExecutor,
 }
 
 
