@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 import qfedfm as qf
 from qfedfm.core.parts import Objective, ServerAt
 from qfedfm.incentives.game import Game
-from qfedfm.incentives.query_scaling import Point, scaling, slope
+from qfedfm.incentives.query_scaling import Point, sampling, scaling, slope
 from qfedfm.report.look import INK, MUTED, PALETTE, RULE
 
 PAGE = Path(__file__).with_name("contribution.md")
@@ -21,6 +21,9 @@ POINTS = Path(__file__).with_name("contribution.json")
 FIGURE = Path(__file__).with_name("figures") / "contribution-scaling.png"
 BEGIN, END = "<!-- by docs/contribution.py: do not edit -->", "<!-- end -->"
 CLIENTS, KEYS, DEPTHS, SHOTS = 6, 100, range(9), 100
+FEW = (4, 8, 16, 32, 64)
+"""Samples with which not all coalitions have been asked for."""
+THEORY = (0, (1, 2))
 METHODS = ("amplitude-estimation", "coalition-sampling")
 
 
@@ -55,15 +58,16 @@ def steepness(points: Sequence[Point], method: str) -> tuple[float, float]:
 
 def page(text: str, points: Sequence[Point]) -> str:
     """The page with the table between its marks."""
-    quantum, classical = ([point for point in points if point.method == method] for method in METHODS)
-    lines = [
-        "| queries, A + A† | error of amplitude estimation | Cramér–Rao bound | samples | error of sampling | σ/√M | different coalitions sampled |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    quantum = [point for point in points if point.method == METHODS[0]]
+    classical = [point for point in points if point.method == METHODS[1] and point.queries not in FEW]
+    head = ("queries, A + A†", "error of amplitude estimation", "Cramér–Rao bound", "samples", "error of sampling")
+    head = (*head, "σ/√M", "different coalitions sampled")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for one, other in zip(quantum, classical, strict=True):
         cells = (
             f"{one.queries:,} = {one.oracle:,} + {one.adjoint:,}", f"{one.error:.2g}", f"{one.expected:.2g}",
-            f"{other.queries:,}", f"{other.error:.2g}", f"{other.expected:.2g}", f"{other.distinct:.1f} of {one.distinct:.0f}",
+            f"{other.queries:,}", f"{other.error:.2g}", f"{other.expected:.2g}",
+            f"{other.distinct:.1f} of {one.distinct:.0f}",
         )  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     lines.append("")
@@ -76,29 +80,30 @@ def page(text: str, points: Sequence[Point]) -> str:
 
 
 def draw(points: Sequence[Point]) -> Figure:
-    """Error against queries, both methods with their theory, sampling also with kept answers, and where all is known."""
+    """Error against queries, both methods with theory, sampling also with kept answers, and where all is known."""
     figure = Figure(figsize=(7.5, 4.4), layout="constrained")
     axes = figure.add_subplot()
     quantum, classical = ([point for point in points if point.method == method] for method in METHODS)
+    few = [point for point in classical if point.distinct < 0.999 * quantum[0].distinct]
     series = (
         (quantum, "queries", "amplitude estimation ◆, A + A†", PALETTE[0][0], "D", "solid"),
         (classical, "queries", "Monte Carlo, one query a sample", PALETTE[1][0], "o", "solid"),
-        (classical, "distinct", "Monte Carlo, answers kept: different coalitions", PALETTE[2][0], "s", "dotted"),
+        (few, "distinct", "Monte Carlo, answers kept: different coalitions", PALETTE[2][0], "s", "dotted"),
     )
     for chosen, x, label, colour, marker, dash in series:
         abscissa = [getattr(point, x) for point in chosen]
-        axes.plot(abscissa, [point.error for point in chosen], dash, color=colour, marker=marker, label=label, ms=5)
+        errors = [point.error for point in chosen]
+        axes.plot(abscissa, errors, linestyle=dash, color=colour, marker=marker, label=label, markersize=5)
         if x == "queries":
-            axes.plot(abscissa, [point.expected for point in chosen], (0, (1, 2)), color=INK, linewidth=1)
+            axes.plot(abscissa, [point.expected for point in chosen], linestyle=THEORY, color=INK, linewidth=1)
     axes.axvline(quantum[0].distinct, color=MUTED, linewidth=1)
-    axes.annotate(
-        f"all {quantum[0].distinct:.0f} coalitions asked:\nthe exact value is known", (quantum[0].distinct, axes.get_ylim()[0]),
-        (5, 8), textcoords="offset points", fontsize=8, color=INK,
-    )  # fmt: skip
     axes.set(xscale="log", yscale="log")
+    text = f"all {quantum[0].distinct:.0f} coalitions asked:\nthe exact value is known"
+    where = quantum[0].distinct, min(point.error for point in points)
+    axes.annotate(text, where, (-5, 0), textcoords="offset points", ha="right", fontsize=8, color=INK)
     axes.set_xlabel("queries to the oracle of one client's marginal contributions", fontsize=9)
     axes.set_ylabel("root mean square error of a Shapley value (loss)", fontsize=9)
-    axes.plot([], [], (0, (1, 2)), color=INK, linewidth=1, label="theory: Cramér–Rao bound, σ/√M")
+    axes.plot([], [], linestyle=THEORY, color=INK, linewidth=1, label="theory: Cramér–Rao bound, σ/√M")
     axes.legend(fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(RULE)
@@ -119,7 +124,8 @@ def render() -> None:
 
 def main() -> None:
     """Measures, for some minutes, and writes everything."""
-    points = scaling(game(), keys(), DEPTHS, SHOTS)
+    round_ = game()
+    points = [*(sampling(round_, keys(), samples) for samples in FEW), *scaling(round_, keys(), DEPTHS, SHOTS)]
     POINTS.write_text(json.dumps([asdict(point) for point in points], indent=1) + "\n", encoding="utf-8")
     render()
 

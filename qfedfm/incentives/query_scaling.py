@@ -85,12 +85,13 @@ def scaling(game: Game, keys: Sequence[Key], depths: Sequence[int] = range(8), s
                 _rms(errors), math.sqrt(np.mean(limits)),
             )
         )  # fmt: skip
-        points.append(_sampled(game, exact, keys, queries.total))
+        points.append(sampling(game, keys, queries.total))
     return points
 
 
-def _sampled(game: Game, exact: np.ndarray, keys: Sequence[Key], samples: int) -> Point:
-    v, n = game.all(), game.players
+def sampling(game: Game, keys: Sequence[Key], samples: int) -> Point:
+    """The error of `CoalitionSampling` at one number of samples; arguments as for `scaling`."""
+    exact, v, n = Shapley().shares(game, keys[0]).values, game.all(), game.players
     errors, variances, distinct, utilities = [], [], [], []
     for player in range(n):
         for key in keys:
