@@ -14,12 +14,13 @@ import qfedfm as qf
 from qfedfm.core.parts import Objective, ServerAt
 from qfedfm.incentives.game import Game
 from qfedfm.incentives.query_scaling import Point, sampling, scaling, slope
+from qfedfm.quantum.executors.aer import Aer
 from qfedfm.report.look import INK, MUTED, PALETTE, RULE
 
 PAGE = Path(__file__).with_name("contribution.md")
-POINTS = Path(__file__).with_name("contribution.json")
+POINTS, NOISY = (Path(__file__).with_name(f"contribution{part}.json") for part in ("", "-noise"))
 FIGURE = Path(__file__).with_name("figures") / "contribution-scaling.png"
-BEGIN, END = "<!-- by docs/contribution.py: do not edit -->", "<!-- end -->"
+BEGIN, MIDDLE, END = "<!-- by docs/contribution.py: do not edit -->", "<!-- under noise -->", "<!-- end -->"
 CLIENTS, KEYS, DEPTHS, SHOTS = 6, 100, range(9), 100
 FEW = (4, 8, 16, 32, 64)
 """Samples with which not all coalitions have been asked for."""
@@ -27,11 +28,11 @@ THEORY = (0, (1, 2))
 METHODS = ("amplitude-estimation", "coalition-sampling")
 
 
-def game() -> Game:
-    """A round of six clients on a quadratic loss; the last sends −2 times what it learned."""
+def game(clients: int = CLIENTS) -> Game:
+    """A round of some clients on a quadratic loss; the last sends −2 times what it learned."""
     rng, d = qf.Key.of(0).fold("contribution page").numpy(), 40
     target = rng.normal(size=d)
-    X = target * rng.uniform(0.2, 0.7, (CLIENTS, 1)) + 0.8 * rng.normal(size=(CLIENTS, d))
+    X = target * rng.uniform(0.2, 0.7, (clients, 1)) + 0.8 * rng.normal(size=(clients, d))
     X[-1] *= -2
     layout = qf.Layout.of({"x": (d,)})
 
@@ -41,7 +42,7 @@ def game() -> Game:
     def gradient(delta: np.ndarray) -> tuple[float, np.ndarray]:
         return loss(delta), ((delta - target) / d).astype(np.float32)
 
-    cohort = qf.Cohort(X.astype(np.float32), np.ones(CLIENTS), tuple(range(CLIENTS)), layout)
+    cohort = qf.Cohort(X.astype(np.float32), np.ones(clients), tuple(range(clients)), layout)
     at = ServerAt(1, qf.Key.of(0), layout, np.zeros(d, np.float32), Objective(gradient, loss))
     return qf.incentives.round_game(cohort, qf.reduces.Mean(), at)
 
@@ -56,8 +57,26 @@ def steepness(points: Sequence[Point], method: str) -> tuple[float, float]:
     return slope(points, method), slope([point for point in points if point.queries > 400], method)
 
 
-def page(text: str, points: Sequence[Point]) -> str:
-    """The page with the table between its marks."""
+def page(text: str, points: Sequence[Point], noisy: Sequence[Point]) -> str:
+    """The page with the tables between their marks."""
+    text = _between(text, BEGIN, _table(points))
+    return _between(text, MIDDLE, _noise_table(noisy))
+
+
+def _between(text: str, begin: str, lines: Sequence[str]) -> str:
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(END)
+    return f"{before}{begin}\n\n" + "\n".join(lines) + f"\n\n{END}{after}"
+
+
+def _noise_table(points: Sequence[Point]) -> list[str]:
+    lines = ["| largest power m | queries | error | error without noise, by theory |", "|---|---|---|---|"]
+    for depth, one in enumerate(point for point in points if point.method == METHODS[0]):
+        lines.append(f"| {2**depth // 2} | {one.queries:,} | {one.error:.2g} | {one.expected:.2g} |")
+    return lines
+
+
+def _table(points: Sequence[Point]) -> list[str]:
     quantum = [point for point in points if point.method == METHODS[0]]
     classical = [point for point in points if point.method == METHODS[1] and point.queries not in FEW]
     head = ("queries, A + A†", "error of amplitude estimation", "Cramér–Rao bound", "samples", "error of sampling")
@@ -74,9 +93,7 @@ def page(text: str, points: Sequence[Point]) -> str:
     for method in METHODS:
         every, late = (f"{value:.2f}".replace("-", "−") for value in steepness(points, method))
         lines.append(f"- Slope of log error against log queries, `{method}`: {every}; from 900 queries on {late}.")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}"
+    return lines
 
 
 def draw(points: Sequence[Point]) -> Figure:
@@ -111,14 +128,14 @@ def draw(points: Sequence[Point]) -> Figure:
     return figure
 
 
-def read() -> list[Point]:
+def read(path: Path = POINTS) -> list[Point]:
     """The points that were measured."""
-    return [Point(**point) for point in json.loads(POINTS.read_text(encoding="utf-8"))]
+    return [Point(**point) for point in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def render() -> None:
     """Table and figure from the points."""
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), read()), encoding="utf-8")
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), read(), read(NOISY)), encoding="utf-8")
     draw(read()).savefig(FIGURE, dpi=110, metadata={"Software": None})
 
 
@@ -126,7 +143,9 @@ def main() -> None:
     """Measures, for some minutes, and writes everything."""
     round_ = game()
     points = [*(sampling(round_, keys(), samples) for samples in FEW), *scaling(round_, keys(), DEPTHS, SHOTS)]
-    POINTS.write_text(json.dumps([asdict(point) for point in points], indent=1) + "\n", encoding="utf-8")
+    noisy = scaling(game(3), keys(), range(5), SHOTS, Aer(noise="manila"))
+    for path, found in ((POINTS, points), (NOISY, noisy)):
+        path.write_text(json.dumps([asdict(point) for point in found], indent=1) + "\n", encoding="utf-8")
     render()
 
 

@@ -15,6 +15,10 @@ from qfedfm.incentives.contributions.coalition_sampling import drawn_coalitions
 from qfedfm.incentives.contributions.shapley import Shapley
 from qfedfm.incentives.game import Game
 from qfedfm.quantum.estimation import drawn, exponential, fisher_information, maximum_likelihood
+from qfedfm.quantum.executor import Executor
+from qfedfm.quantum.executors.ideal import Exact
+
+_EXACT = Exact()
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,13 @@ class Point:
         return self.oracle + self.adjoint
 
 
-def scaling(game: Game, keys: Sequence[Key], depths: Sequence[int] = range(8), shots: int = 100) -> list[Point]:
+def scaling(
+    game: Game,
+    keys: Sequence[Key],
+    depths: Sequence[int] = range(8),
+    shots: int = 100,
+    executor: Executor = _EXACT,
+) -> list[Point]:
     """Errors of both methods at the same numbers of queries, those of maximum-likelihood estimation to some depths.
 
     The circuits are simulated once each, and the shots of each key drawn from that. All 2ⁿ utilities are evaluated
@@ -61,6 +71,7 @@ def scaling(game: Game, keys: Sequence[Key], depths: Sequence[int] = range(8), s
         keys: one for each repetition.
         depths: see `AmplitudeEstimation`.
         shots: of each circuit.
+        executor: of the simulation: one that gives probabilities, the ideal ones or those under noise.
 
     Raises:
         ConfigError: no key, no depth, or too many players.
@@ -68,7 +79,7 @@ def scaling(game: Game, keys: Sequence[Key], depths: Sequence[int] = range(8), s
     if not keys or not depths:
         raise ConfigError(f"{len(keys)} keys and {len(depths)} depths", "at least one of each")
     exact, (means, bound) = Shapley().shares(game, keys[0]).values, oracles(game)
-    samplers = [drawn(mean, shots) for mean in means]
+    samplers = [drawn(mean, shots, executor) for mean in means]
     points = []
     for depth in depths:
         powers = exponential(depth)

@@ -15,6 +15,7 @@ from qfedfm.quantum.amplification import Mean, flagged
 from qfedfm.quantum.executor import Executor, Outcome
 from qfedfm.quantum.executors.ideal import Exact
 
+_EXACT = Exact()
 _NORMAL = 1.959963984540054
 """97.5 % of a standard normal variable lie below."""
 _BISECTIONS = 54
@@ -104,8 +105,13 @@ def measured(mean: Mean, executor: Executor) -> Sampler:
     return sample
 
 
-def drawn(mean: Mean, shots: int) -> Sampler:
+def drawn(mean: Mean, shots: int, executor: Executor = _EXACT) -> Sampler:
     """Each Qᵐ A is simulated once; its shots are drawn from that, as the executor `Shots` would for every key.
+
+    Args:
+        mean: what is estimated.
+        shots: of each circuit.
+        executor: of the simulation: one that gives probabilities, the ideal ones or those under noise.
 
     Raises:
         ConfigError: fewer than one shot.
@@ -116,7 +122,7 @@ def drawn(mean: Mean, shots: int) -> Sampler:
 
     def sample(power: int, key: Key) -> Seen:
         if power not in known:
-            known[power] = _share(Exact().run(mean.circuit(power), np.zeros((1, 0)), key))
+            known[power] = _share(executor.run(mean.circuit(power), np.zeros((1, 0)), key))
         return Seen(power, int(key.numpy().binomial(shots, known[power])) / shots, shots)
 
     return sample
@@ -165,7 +171,7 @@ def maximum_likelihood(sample: Sampler, powers: Sequence[int], key: Key) -> Esti
     The standard error is the Cramér–Rao bound √(a(1 − a) / Σ N_k (2m_k + 1)²) at the estimate; the interval (95 %) is
     that of θ, θ ± 1.96 / (2 √(Σ N_k (2m_k + 1)²)), taken to a. Both hold for many shots. Near values of a at which
     sin²((2m + 1)θ) of the largest power is 0 or 1, θ and its mirror image are nearly as likely: there, with 100 shots,
-    the spread was up to 1.7 times the bound and the bias up to 0.6 of it.
+    the spread was up to 1.7 times the bound and the bias up to 0.6 of it. A device's noise is in neither of them.
 
     Differs from the paper: no search over a grid. Where the executor is exact, so is the estimate.
 
