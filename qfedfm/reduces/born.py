@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 import numpy as np
 from jaxtyping import Float64
@@ -50,11 +50,14 @@ class BornWeights(LearnedWeights):
         shots: of each circuit; None for exact probabilities.
         executor: where the circuits run, in the place of ``shots``; with None in both, probabilities and gradient are
             those of the statevector.
+        gradient: with shots or an executor: ``shift``, the parameter-shift rule, 1 + 2P circuits a step, or ``spsa``,
+            three circuits a step and a noisy direction.
     """
 
     layers: Annotated[int, Field(ge=1)] = 3
     shots: Annotated[int, Field(ge=1)] | None = None
     executor: ExecutorField | None = None
+    gradient: Literal["shift", "spsa"] = "shift"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,10 +86,13 @@ class BornWeights(LearnedWeights):
         return uniform_start(qubits_for(clients), self.layers)
 
     def evaluate(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> tuple[Point, Pullback]:
-        from qfedfm.quantum.gradients import exact, parameter_shift
+        from qfedfm.quantum.gradients import exact, parameter_shift, spsa
 
         circuit, executor = self.compiled(clients), runner(self.name, self.shots, self.executor)
-        at = exact(circuit, theta) if executor is None else parameter_shift(circuit, theta, executor, key)
+        if executor is None:
+            at = exact(circuit, theta)
+        else:
+            at = (parameter_shift if self.gradient == "shift" else spsa)(circuit, theta, executor, key)
         return Point(at.probabilities, Cost.of(at.outcome)), at.pullback
 
     def probabilities(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> Point:

@@ -18,7 +18,7 @@ from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.counts import frequencies, require_parameters, table
-from qfedfm.quantum.executor import Executor, Outcome
+from qfedfm.quantum.executor import FLIPPED, Executor, Outcome, flips
 from qfedfm.quantum.extra import cloud
 from qfedfm.quantum.fake import fake, require_room
 
@@ -58,8 +58,7 @@ class Ibm(Executor):
 
     def run(self, circuit: Circuit, parameters: Float64[np.ndarray, "b p"], key: Key) -> Outcome:
         require_parameters(circuit, parameters)
-        is_fake = self.backend.startswith(_FAKE)
-        backend = fake(self.backend.removeprefix(_FAKE)) if is_fake else _real(self.backend)
+        is_fake, backend = self.backend.startswith(_FAKE), self._backend()
         require_room(self.backend, backend.num_qubits, circuit.qubits)
         prepared = self._prepared(circuit, backend)
         # transpiling drops parameters that change nothing, such as that of a last RZ
@@ -77,13 +76,26 @@ class Ibm(Executor):
             return frequencies(counts, "noise")
         return frequencies(counts, "device", used_seconds(job.metrics()))
 
-    def _prepared(self, circuit: Circuit, backend: Any) -> QuantumCircuit:
+    def calibration(self, circuit: Circuit, key: Key) -> Outcome:
+        require_room(self.backend, self._backend().num_qubits, circuit.qubits)
+        flipped = Circuit(flips(circuit.qubits).qiskit)
+        self._prepared(flipped, self._backend(), self._prepared(circuit, self._backend()).layout.final_index_layout())
+        return self.run(flipped, FLIPPED, key)
+
+    def _backend(self) -> Any:
+        name = self.backend
+        return fake(name.removeprefix(_FAKE)) if name.startswith(_FAKE) else _real(name)
+
+    def _prepared(self, circuit: Circuit, backend: Any, physical: list[int] | None = None) -> QuantumCircuit:
+        """The circuit in the gates of the backend, made once; on the ``physical`` qubits where they are given."""
         from qiskit import transpile
 
         made = _kept.setdefault(circuit, {})
         if self.backend not in made:
             measured = circuit.qiskit.measure_all(inplace=False)
-            made[self.backend] = transpile(measured, backend, optimization_level=1, seed_transpiler=0)
+            made[self.backend] = transpile(
+                measured, backend, optimization_level=1, seed_transpiler=0, initial_layout=physical
+            )
         return made[self.backend]
 
 
