@@ -37,6 +37,12 @@ class Shares:
     evaluations: int
     queries: Queries = _NONE
 
+    @property
+    def intervals(self) -> Float64[np.ndarray, "n 2"]:
+        """Values ± 1.96 standard errors: 95 % intervals where an estimate is about normal, as with many samples."""
+        margin = 1.96 * self.standard_errors
+        return np.stack((self.values - margin, self.values + margin), axis=1)
+
 
 class Contribution(Part):
     """Divides v(N) − v(∅) among the players of a game, here always as the Shapley value does.
@@ -55,17 +61,17 @@ class Contribution(Part):
 def round_contributions(
     cohort: Cohort, reduce: Reduce, at: ServerAt, method: Contribution, state: State = EMPTY
 ) -> tuple[Mapping[ClientId, float], Shares]:
-    """What each client of a round was worth to the validation loss, by client id, and the same with errors and counts.
+    """What each client of a round was worth to the validation loss, and the same with errors and counts.
 
-    The values are in units of the loss, and sum to L(0) − L(R(all)) where they are exact; the game is `round_game`. The
-    randomness is ``at.key`` folded by round.
+    Both by ascending client id. The values are in units of the loss, and sum to L(0) − L(R(all)) where they are exact;
+    the game is `round_game`. The randomness is ``at.key`` folded by round.
 
     Raises:
         StackError: no objective, merged rows, or a reduce that needs several updates.
     """
     game = round_game(cohort, reduce, at, state)
     shares = method.shares(game, at.key.fold("contribution", at.round))
-    return {client: float(value) for client, value in zip(cohort.clients, shares.values, strict=True)}, shares
+    return {client: float(value) for client, value in zip(game.names, shares.values, strict=True)}, shares
 
 
 def coalition_weights(players: int) -> Float64[np.ndarray, " n"]:

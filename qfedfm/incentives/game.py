@@ -89,7 +89,8 @@ def round_game(cohort: Cohort, reduce: Reduce, at: ServerAt, state: State = EMPT
 
     L is the loss on the server's validation data at the model plus a delta, and R(S) what the reduce makes of the
     updates of the clients in S, with their sample weights and with the state as it was before the round. The players
-    are the cohort's rows, named by their client ids. Song, Tong & Wei, IEEE Big Data 2019 (the games of single rounds).
+    are the clients in ascending order of their ids, which name them, whatever the order of the rows. Song, Tong & Wei,
+    IEEE Big Data 2019 (the games of single rounds).
 
     Args:
         cohort: single clients in the rows.
@@ -111,12 +112,14 @@ def round_game(cohort: Cohort, reduce: Reduce, at: ServerAt, state: State = EMPT
     start = state or reduce.init(cohort.layout, tuple(sorted(cohort.clients)))
     nothing = float(objective.loss(np.zeros(cohort.layout.size, np.float32)))
 
+    order = np.argsort(cohort.clients)
+
     def utility(coalition: tuple[int, ...]) -> float:
         if not coalition:
             return 0.0
-        rows = list(coalition)
+        rows = order[list(coalition)]
         clients = tuple(cohort.clients[row] for row in rows)
         part = Cohort(np.ascontiguousarray(cohort.X[rows]), cohort.weights[rows], clients, cohort.layout)
         return nothing - float(objective.loss(reduce.reduce(part, start, at)[0].vector))
 
-    return Game(cohort.n, utility, cohort.clients)
+    return Game(cohort.n, utility, tuple(sorted(cohort.clients)))

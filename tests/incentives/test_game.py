@@ -7,9 +7,13 @@ from qfedfm.core.errors import ConfigError, DataError, StackError
 from qfedfm.core.key import Key
 from qfedfm.core.parts import ServerAt
 from qfedfm.incentives.contribution import round_contributions
+from qfedfm.incentives.contributions.amplitude_estimation import AmplitudeEstimation
+from qfedfm.incentives.contributions.coalition_sampling import CoalitionSampling
+from qfedfm.incentives.contributions.permutation_sampling import PermutationSampling
 from qfedfm.incentives.contributions.shapley import Shapley
 from qfedfm.incentives.game import Game, round_game
 from qfedfm.reduces.mean import Mean
+from qfedfm.reduces.median import Median
 from tests.reduces.cohorts import cohort_of
 from tests.reduces.learned import Linear, Quadratic, both
 
@@ -41,11 +45,11 @@ def test_the_utility_of_clients_is_what_their_update_takes_off_the_loss() -> Non
     cohort = cohort_of(X, weights=[1.0, 2.0, 5.0], clients=CLIENTS)
     objective = quadratic()
     game = round_game(cohort, Mean(), server(cohort, objective))
-    assert game.names == CLIENTS
+    assert game.names == (2, 7, 11)
     assert game(0) == 0
     mean = (X[0] + 5 * X[2]) / 6
-    assert game(0b101) == pytest.approx(objective(np.zeros(4))[0] - objective(mean)[0], rel=1e-5)
-    assert game(0b010) == pytest.approx(objective(np.zeros(4))[0] - objective(X[1])[0], rel=1e-5)
+    assert game(0b110) == pytest.approx(objective(np.zeros(4))[0] - objective(mean)[0], rel=1e-5)
+    assert game(0b001) == pytest.approx(objective(np.zeros(4))[0] - objective(X[1])[0], rel=1e-5)
 
 
 def test_contributions_are_named_by_client_and_sum_to_the_loss_that_the_round_took_off() -> None:
@@ -53,11 +57,23 @@ def test_contributions_are_named_by_client_and_sum_to_the_loss_that_the_round_to
     cohort = cohort_of(X, clients=CLIENTS)
     objective = quadratic()
     found, shares = round_contributions(cohort, Mean(), server(cohort, objective), Shapley())
-    assert tuple(found) == CLIENTS
+    assert tuple(found) == (2, 7, 11)
     total = objective(np.zeros(4))[0] - objective(X.mean(axis=0))[0]
     assert sum(found.values()) == pytest.approx(total, rel=1e-5)
     assert (shares.evaluations, shares.queries.total) == (8, 0)
     np.testing.assert_array_equal(shares.values, list(found.values()))
+
+
+@pytest.mark.parametrize(
+    "method", [Shapley(), PermutationSampling(5), CoalitionSampling(5), AmplitudeEstimation(1)], ids=lambda m: m.name
+)
+def test_the_order_of_the_rows_changes_nothing(method) -> None:
+    X = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
+    found = []
+    for order in ([0, 1, 2], [2, 0, 1]):
+        cohort = cohort_of(X[order], weights=[1.0 + i for i in order], clients=[CLIENTS[i] for i in order])
+        found.append(round_contributions(cohort, Median(), server(cohort, quadratic()), method)[0])
+    assert found[0] == found[1]
 
 
 def test_a_client_that_did_harm_is_worth_less_than_nothing() -> None:

@@ -121,6 +121,8 @@ def test_sampling_is_unbiased_within_its_standard_error(method) -> None:
     spread = values.std(axis=0)
     assert (np.abs(values.mean(axis=0) - expected) < 4.5 * spread / np.sqrt(60)).all()
     np.testing.assert_allclose(errors.mean(axis=0), spread, rtol=0.35)
+    inside = [(one.intervals[:, 0] < expected) & (expected < one.intervals[:, 1]) for one in found]
+    assert np.mean(inside) > 0.88
 
 
 def test_estimates_from_orders_are_efficient() -> None:

@@ -74,7 +74,7 @@ class AmplitudeEstimation(Contribution):
         values, errors, queries = np.empty(game.players), np.empty(game.players), Queries()
         for player, mean in enumerate(means):
             sample = measured(mean, self.executor)
-            found = maximum_likelihood(sample, exponential(self.depth), key.fold(player))
+            found = maximum_likelihood(sample, exponential(self.depth), key.fold(game.names[player]))
             values[player], errors[player] = bound * (2 * found.value - 1), 2 * bound * found.standard_error
             queries += found.queries
         return Shares(values, errors, game.calls - calls, game.evaluations - evaluations, queries)

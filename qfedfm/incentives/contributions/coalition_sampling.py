@@ -41,7 +41,9 @@ class CoalitionSampling(Contribution):
         calls, evaluations, n = game.calls, game.evaluations, game.players
         gains = np.empty((n, self.samples))
         for player in range(n):
-            for number, coalition in enumerate(drawn_coalitions(player, n, self.samples, key.fold(player)).tolist()):
+            for number, coalition in enumerate(
+                drawn_coalitions(player, n, self.samples, key.fold(game.names[player])).tolist()
+            ):
                 gains[player, number] = game.marginal(player, coalition)
         errors = gains.std(axis=1, ddof=1) / np.sqrt(self.samples)
         return Shares(gains.mean(axis=1), errors, game.calls - calls, game.evaluations - evaluations)
