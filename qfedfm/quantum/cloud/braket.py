@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from qfedfm.core.errors import ConfigError, ExecutionError
+from qfedfm.core.errors import ConfigError, DeviceError
 from qfedfm.quantum.cloud.provider import Look, Native, Provider, State, UnsettledError
 from qfedfm.quantum.executors.braket import in_our_order
 from qfedfm.quantum.extra import cloud
@@ -52,7 +52,9 @@ class Device(Provider):
 
     def _no_credentials(self, error: Exception) -> ConfigError:
         given = f"braket:{self.name}: {str(error).strip()}"
-        return ConfigError(given, "AWS credentials and a region", "set them up with `aws configure`, or try fake:manila")
+        return ConfigError(
+            given, "AWS credentials and a region", "set them up with `aws configure`, or try fake:manila"
+        )
 
     def prepare(self, circuit: QuantumCircuit) -> Native:
         made = cloud("qiskit_braket_provider").to_braket(circuit, add_measurements=False)
@@ -121,7 +123,7 @@ class Device(Provider):
         except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.NoRegionError) as error:
             raise self._no_credentials(error) from None
         except exceptions.ClientError as error:
-            raise ExecutionError(f"braket:{self.name} refuses: {str(error).strip()}") from None
+            raise DeviceError(f"braket:{self.name} refuses: {str(error).strip()}") from None
         except exceptions.BotoCoreError as error:
             raise ConnectionError(f"braket:{self.name} does not answer: {str(error).strip()}") from None
 

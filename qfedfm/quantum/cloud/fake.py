@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qfedfm.core.errors import ExecutionError
+from qfedfm.core.errors import DeviceError
 from qfedfm.quantum.cloud.ledger import default_path
 from qfedfm.quantum.cloud.provider import Look, Native, Provider, kept_fidelity
 from qfedfm.quantum.extra import cloud
@@ -64,7 +64,7 @@ class Device(Provider):
         with closing(self._open()) as connection:
             row = connection.execute("SELECT counts FROM jobs WHERE job = ?", (job,)).fetchone()
         if row is None:
-            raise ExecutionError(f"no job {job!r} on fake:{self.name}", "", f"its memory is {self.memory}")
+            raise DeviceError(f"no job {job!r} on fake:{self.name}", "", f"its memory is {self.memory}")
         return Look("done", json.loads(row[0]))
 
     def cancel(self, job: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from qfedfm.core.errors import ConfigError, ExecutionError
+from qfedfm.core.errors import ConfigError, DeviceError
 from qfedfm.quantum.cloud.provider import Look, Native, Provider, State, UnsettledError, kept_fidelity
 from qfedfm.quantum.executors.ibm import used_seconds
 from qfedfm.quantum.extra import cloud
@@ -65,7 +65,7 @@ class Device(Provider):
         except QiskitBackendNotFoundError:
             raise ConfigError(f"no device ibm:{self.name}", "one that the account may use") from None
         except QiskitError as error:
-            raise ExecutionError(f"ibm:{self.name} does not answer: {str(error).strip()}") from None
+            raise DeviceError(f"ibm:{self.name} does not answer: {str(error).strip()}") from None
 
     def prepare(self, circuit: QuantumCircuit) -> Native:
         from qiskit import transpile
@@ -84,7 +84,7 @@ class Device(Provider):
         try:
             return str(sampler.run([(native.circuit, None, shots)]).job_id())
         except QiskitError as error:
-            raise ExecutionError(f"ibm:{self.name} refuses the job: {str(error).strip()}") from None
+            raise DeviceError(f"ibm:{self.name} refuses the job: {str(error).strip()}") from None
 
     def find(self, uuid: str) -> str | None:
         from qiskit.exceptions import QiskitError
@@ -113,7 +113,7 @@ class Device(Provider):
         try:
             return self.service.job(job)
         except QiskitError as error:
-            raise ExecutionError(f"ibm:{self.name} does not give job {job}: {str(error).strip()}") from None
+            raise DeviceError(f"ibm:{self.name} does not give job {job}: {str(error).strip()}") from None
 
 
 def _name(status: Any) -> str:

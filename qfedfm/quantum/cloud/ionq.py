@@ -6,7 +6,7 @@ import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from qfedfm.core.errors import ConfigError, ExecutionError
+from qfedfm.core.errors import ConfigError, DeviceError
 from qfedfm.quantum.cloud.provider import Look, Native, Provider, State, UnsettledError
 from qfedfm.quantum.extra import cloud
 from qfedfm.quantum.fake import require_room
@@ -69,7 +69,7 @@ class Device(Provider):
         try:
             return str(self.backend.run(native.circuit, shots=shots, extra_metadata={_TAG: uuid}).job_id())
         except problems as error:
-            raise ExecutionError(f"ionq:{self.name} refuses the job: {str(error).strip()}") from None
+            raise DeviceError(f"ionq:{self.name} refuses the job: {str(error).strip()}") from None
 
     def find(self, uuid: str) -> str | None:
         client, after = self.backend.client, None
@@ -100,14 +100,14 @@ class Device(Provider):
         try:
             self.backend.client.cancel_job(job)
         except problems as error:
-            raise ExecutionError(f"ionq:{self.name} does not cancel {job}: {str(error).strip()}") from None
+            raise DeviceError(f"ionq:{self.name} does not cancel {job}: {str(error).strip()}") from None
 
     def _job(self, job: str) -> dict[str, Any]:
         problems = self._problems()
         try:
             return dict(self.backend.client.retrieve_job(job))
         except problems as error:
-            raise ExecutionError(f"ionq:{self.name} does not give job {job}: {str(error).strip()}") from None
+            raise DeviceError(f"ionq:{self.name} does not give job {job}: {str(error).strip()}") from None
 
     def _problems(self) -> tuple[type[Exception], ...]:
         exceptions = cloud("qiskit_ionq.exceptions")

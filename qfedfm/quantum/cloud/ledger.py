@@ -112,7 +112,7 @@ class Ledger:
     def all(self) -> list[Entry]:
         """All jobs, the oldest first."""
         with self._open() as connection:
-            rows = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM jobs ORDER BY created, uuid").fetchall()  # noqa: S608
+            rows = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM jobs ORDER BY created, uuid").fetchall()
         return [_entry(row) for row in rows]
 
     def get(self, start: str) -> Entry:

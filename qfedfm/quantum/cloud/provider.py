@@ -7,7 +7,7 @@ import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from qfedfm.core.errors import ConfigError, ExecutionError, nearest
+from qfedfm.core.errors import ConfigError, DeviceError, nearest
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -55,7 +55,7 @@ class Look:
     message: str = ""
 
 
-class UnsettledError(ExecutionError):
+class UnsettledError(DeviceError):
     """Whether a job was sent cannot be found out now."""
 
 
@@ -85,7 +85,7 @@ class Provider(abc.ABC):
         """Submits a job that carries the uuid; gives the provider's id of it.
 
         Raises:
-            ExecutionError: the provider refuses it.
+            DeviceError: the provider refuses it.
         """
 
     @abc.abstractmethod
@@ -101,7 +101,7 @@ class Provider(abc.ABC):
         """How a job is doing; with its counts once it is done.
 
         Raises:
-            ExecutionError: the provider does not know it.
+            DeviceError: the provider does not know it.
         """
 
     @abc.abstractmethod

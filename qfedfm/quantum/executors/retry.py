@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 from pydantic import Field
 
-from qfedfm.core.errors import ExecutionError
+from qfedfm.core.errors import DeviceError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
@@ -28,7 +28,7 @@ _LONGEST = 60.0
 class Retry(Wrapper):
     """Runs again after a failure that may pass: after ``wait`` seconds, then twice as many, up to a minute.
 
-    Only an `ExecutionError` and what the system says of a network (`OSError`, which includes lost connections and
+    Only an `DeviceError` and what the system says of a network (`OSError`, which includes lost connections and
     timeouts) is tried again; a wrong setting never is. A job whose answer was lost may have run and may be charged: an
     executor cannot know. `qfedfm submit` keeps a ledger of its jobs for that.
 
@@ -39,7 +39,7 @@ class Retry(Wrapper):
 
     Raises:
         ConfigError: a field is out of range.
-        ExecutionError: (in `run`) the last attempt failed as well.
+        DeviceError: (in `run`) the last attempt failed as well.
     """
 
     attempts: Annotated[int, Field(ge=1)] = 3
@@ -55,10 +55,10 @@ class Retry(Wrapper):
         for attempt in range(1, self.attempts):
             try:
                 return work()
-            except (ExecutionError, OSError):
+            except (DeviceError, OSError):
                 time.sleep(min(self.wait * 2 ** (attempt - 1), _LONGEST))
         try:
             return work()
-        except (ExecutionError, OSError) as error:
+        except (DeviceError, OSError) as error:
             given = f"executor {self.inner.name!r} failed {self.attempts} times, at last with: {error}"
-            raise ExecutionError(given, "", "run again later; finished rounds are kept") from error
+            raise DeviceError(given, "", "run again later; finished rounds are kept") from error
