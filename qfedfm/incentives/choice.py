@@ -54,7 +54,7 @@ class ChoiceSelector(Selector):
     reward: Weight = 1.0
     redundancy: Weight = 0.5
     exposure: Weight = 1.0
-    candidates: Annotated[int, Field(ge=1)] = 12
+    candidates: Annotated[int, Field(ge=1)] = 10
 
     watches = True
 

@@ -33,7 +33,7 @@ class ExactChoice(ChoiceSelector):
     Differs from the paper: see `QaoaChoice`.
     """
 
-    candidates: Annotated[int, Field(ge=1, le=MOST_RATED)] = 12
+    candidates: Annotated[int, Field(ge=1, le=MOST_RATED)] = 10
 
     def choose(self, problem: Quadratic, size: int, key: Key) -> Choice:
         outcome = brute_force(problem, size).outcome

@@ -64,7 +64,7 @@ class QaoaChoice(ChoiceSelector):
     instead of a penalty, and the turn of those who waited (exposure) is added.
     """
 
-    candidates: Annotated[int, Field(ge=1, le=MOST_CLIENTS)] = 12
+    candidates: Annotated[int, Field(ge=1, le=MOST_CLIENTS)] = 10
     depth: Annotated[int, Field(ge=1)] = 2
     mixer: AnyMixer = "ring"
     steps: Annotated[int, Field(ge=0)] = 40
