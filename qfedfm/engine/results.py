@@ -36,6 +36,7 @@ def run_line(
         **{name: int(_total(history, name)) for name in ("shots", "circuits")},
         "circuits_by_column": _by_column(history),
         "device_seconds": _total(history, "device_seconds"),
+        **_averages(history),
         "trainable_parameters": setting.bound.layout.size,
         "reduce_parameters": int(history[-1]["diagnostics"].get("reduce_parameters", 0)),
         "sees_validation": setting.bound.stack.reduce.needs_objective,
@@ -52,6 +53,16 @@ _SUMS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds")
 def _total(history: Sequence[Mapping[str, Any]], name: str) -> float:
     """What the reduce and the selector took in all rounds."""
     return float(sum(record["diagnostics"].get(prefix + name, 0) for record in history for prefix in _PREFIXES))
+
+
+_AVERAGED = ("approximation_ratio", "random_ratio", "choice_ratio", "feasible")
+"""Diagnostics of which a run reports the mean over its rounds."""
+
+
+def _averages(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    names = [prefix + name for prefix in _PREFIXES for name in _AVERAGED]
+    found = {name: [r["diagnostics"][name] for r in history if name in r["diagnostics"]] for name in names}
+    return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
 def _by_column(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:

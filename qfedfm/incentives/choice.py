@@ -39,7 +39,7 @@ class ChoiceSelector(Selector):
 
     The history has the ``value`` of the choice, and up to 20 candidates its ``choice_ratio`` (1 the best choice, 0 the
     worst) and ``random_ratio``, that of a choice at random; ``approximation_ratio`` is that of the distribution which
-    the choice was drawn from, for a classical solver the choice itself.
+    the choice was drawn from, for a classical solver the choice itself. Where all choices are equal there are none.
 
     Args:
         reward: β.
@@ -125,10 +125,11 @@ def _centred(values: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
 def _rated(problem: Quadratic, bits: Bool[np.ndarray, " n"]) -> dict[str, float]:
     """The value of a choice, and where it lies between the worst and the best of its size."""
     value = float(problem.value(bits.astype(np.float64)))
-    if problem.n > MOST_RATED:
+    if problem.n > MOST_RATED or not problem.Q.any():
         return {"value": value}
     optimum = brute_force(problem, int(bits.sum()))
     width = optimum.worst - optimum.best
-    found = (optimum.worst - value) / width if width > 0 else 1.0
-    random = (optimum.worst - problem.constant) / width if width > 0 else 1.0
+    if width <= 0:
+        return {"value": value}
+    found, random = (optimum.worst - value) / width, (optimum.worst - problem.constant) / width
     return {"value": value, "choice_ratio": found, "random_ratio": random, "approximation_ratio": found}

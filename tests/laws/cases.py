@@ -34,6 +34,11 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("reduce", "multi-krum"): ({}, {"hostile": 2, "select": 2}),
     ("reduce", "trimmed-mean"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("executor", "shots"): ({"shots": 400},),
+    ("executor", "pennylane"): ({}, {"shots": 400}, {"device": "lightning.qubit", "shots": 400}),
+    ("executor", "braket"): ({}, {"shots": 400}),
+    ("executor", "ibm"): ({"shots": 400},),
+    ("executor", "ionq"): (),  # runs in a cloud only; tests/quantum/test_ionq.py holds it to a stand-in of the service
+    ("executor", "aer"): ({}, {"shots": 400}, {"noise": "manila"}, {"noise": "manila", "shots": 400}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }

@@ -10,6 +10,7 @@ from qfedfm.core.cohort import Reduced
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.parts import Codec, CohortLayer, Law, Reduce, VectorLayer
+from qfedfm.quantum.executor import Executor, Outcome
 from tests.laws.cases import Case
 from tests.laws.checks import CHECKS
 
@@ -85,7 +86,24 @@ class WrongVector(VectorLayer):
         return x * np.float32(2)
 
 
-KINDS = {"reduce": Wrong, "cohort layer": WrongLayer, "codec": WrongCodec, "vector layer": WrongVector}
+@dataclass(frozen=True)
+class WrongExecutor(Executor):
+    law: Law
+
+    def run(self, circuit, parameters, key):
+        noise = int.from_bytes(os.urandom(4), "little") / 2**33
+        line = np.full(2**circuit.qubits, 2.0**-circuit.qubits)
+        line[:2] += line[0] * np.array([noise, -noise])
+        return Outcome(np.tile(line, (len(parameters), 1)), None, len(parameters), 0)
+
+
+KINDS = {
+    "reduce": Wrong,
+    "cohort layer": WrongLayer,
+    "codec": WrongCodec,
+    "vector layer": WrongVector,
+    "executor": WrongExecutor,
+}
 
 
 def finds(kind: str, law: Law) -> bool:
