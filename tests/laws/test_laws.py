@@ -17,6 +17,7 @@ from qfedfm.core.key import Key
 from qfedfm.core.parts import Codec, CohortLayer, Part, Reduce, ServerOptimizer, SumReduce, VectorLayer
 from qfedfm.core.registry import Entry, build, describe, entries
 from qfedfm.core.stack import bind, stack
+from qfedfm.incentives.selector import Selector
 from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.executor import COLUMNS, Executor
@@ -26,7 +27,7 @@ from tests.laws.checks import CHECKS, close
 ENTRIES = all_entries()
 SUBJECTS = subjects()
 REGISTERED = [subject for subject in SUBJECTS if subject.entry.part is not Float32Codec]
-KINDS = (VectorLayer, Codec, CohortLayer, Reduce, ServerOptimizer, LocalMethod, Attack, Executor)
+KINDS = (VectorLayer, Codec, CohortLayer, Reduce, ServerOptimizer, LocalMethod, Attack, Executor, Selector)
 exploring = settings(max_examples=20, deadline=None, derandomize=True)
 
 
@@ -334,6 +335,34 @@ def test_an_executor_is_close_to_the_ideal_circuit(subject):
     ideal, _ = circuit.program.evaluate(theta)
     found = subject.part.run(circuit, theta, Key.of(0)).probabilities
     assert np.abs(found - ideal).sum(axis=1).max() / 2 < 0.3
+
+
+@each(Selector)
+def test_a_selector_invites_as_many_different_clients_as_it_is_told(subject):
+    part = subject.part
+
+    @exploring
+    @given(cases)
+    def holds(case: Case) -> None:
+        population, size = case.invitations()
+        state = {}
+        for number in range(1, 4):
+            before = {name: value.copy() for name, value in state.items()}
+            key = Key.of(case.seed).fold(number)
+            part.check(len(population), size)
+            found = part.select(population, size, state, number, key)
+            assert found.clients == tuple(sorted(set(found.clients)))
+            assert len(found.clients) == size
+            assert set(found.clients) <= set(population)
+            assert all(isinstance(value, float) and np.isfinite(value) for value in found.diagnostics.values())
+            after = part.learn(state, number, case.seen(found.clients))
+            assert same_state(before, state)
+            assert part.select(population, size, reloaded(state), number, key) == found
+            assert same_state(part.learn(reloaded(state), number, case.seen(found.clients)), after)
+            assert all(np.isfinite(value).all() for value in after.values())
+            state = after
+
+    holds()
 
 
 def test_every_kind_in_the_register_is_tested_here():
