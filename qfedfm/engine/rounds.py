@@ -172,9 +172,7 @@ class OpenRound:
         """The selector's state after the round."""
         if self._watcher is not None:
             with phase("select"):
-                vector = None if self._reduced is None else self._reduced.vector
-                aggregate = vector if vector is not None and np.isfinite(vector).all() else None
-                seen = self._watcher.seen(self._who.invited, aggregate)
+                seen = self._watcher.seen(self._who.invited, self._reduced)
                 learnt = self._setting.arm.selector.learn(self._state.selector, self._round, seen)
                 self._next = replace(self._next, selector=learnt)
 

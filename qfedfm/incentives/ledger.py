@@ -10,6 +10,8 @@ from jaxtyping import Float32, Float64, Int64
 from qfedfm.core.cohort import ClientId, State
 from qfedfm.incentives.selector import SKETCH, Seen
 
+_ALL = 1 - 1e-9
+"""The weight of an update that is the whole aggregate."""
 UNSEEN = 1.0
 """The reward of a client that no round has judged yet: the largest, so that all are tried."""
 
@@ -20,9 +22,11 @@ class Ledger:
 
     A round that was aggregated judges whom it invited: a client's reward is the mean over those rounds of
 
-        cos(Sδ, Sd) = ⟨Sδ, Sd⟩ / (‖Sδ‖ ‖Sd‖) for its update δ and the aggregated delta d, and 0 where no update counted,
+        cos(Sδ, S(d − wδ)) for its update δ, which weighs w in the aggregated delta d; 0 where no update of it counted,
 
-    S being a `count_sketch`. Agreement is no merit by itself: a hostile majority agrees with what it makes of a round.
+    S being a `count_sketch`: how much it agreed with what the others made of the round. The update that is all of d
+    agrees fully. Where a reduce gives no weights, w is 0, and a large update also agrees with itself. Agreement is no
+    merit in itself, and hostile clients may agree with each other: against them take a robust reduce as well.
 
     Args:
         clients: their ids, ascending.
@@ -57,14 +61,14 @@ class Ledger:
         places = np.searchsorted(ledger.clients, np.array(seen.invited, np.int64))
         invited, judged = ledger.invited.copy(), ledger.judged.copy()
         reward, sketches = ledger.reward.copy(), ledger.sketches.copy()
-        direction = None if seen.aggregate is None else _unit(seen.aggregate)
         invited[places] = round
         for place, client in zip(places.tolist(), seen.invited, strict=True):
             sketch = _unit(seen.sketches[client]) if client in seen.sketches else None
             if sketch is not None:
                 sketches[place] = sketch
-            if direction is not None:
-                found = 0.0 if sketch is None else float(np.clip(sketch @ direction, -1, 1))
+            if seen.aggregate is not None:
+                weight = seen.weights.get(client, 0.0)
+                found = 0.0 if sketch is None else _agreement(seen.sketches[client], seen.aggregate, weight)
                 before = reward[place] if judged[place] else 0.0
                 judged[place] += 1
                 reward[place] = before + (found - before) / judged[place]
@@ -88,6 +92,12 @@ class Ledger:
             np.concatenate((self.reward, np.full(len(new), UNSEEN)))[order],
             np.concatenate((self.sketches, np.zeros((len(new), SKETCH), np.float32)))[order],
         )
+
+
+def _agreement(own: Float64[np.ndarray, " s"], aggregate: Float64[np.ndarray, " s"], weight: float) -> float:
+    """The cosine of a client's update and what the others made of the round."""
+    others = aggregate if weight >= _ALL else aggregate - weight * own
+    return float(np.clip(_unit(own) @ _unit(others), -1, 1))
 
 
 def _unit(sketch: Float64[np.ndarray, " s"]) -> Float64[np.ndarray, " s"]:

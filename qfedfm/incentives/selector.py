@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from qfedfm.core.cohort import ClientId, State
+from qfedfm.core.cohort import ClientId, Reduced, State
 from qfedfm.core.key import Key
 from qfedfm.core.parts import Law, Part
 from qfedfm.core.sketch import CountSketch
@@ -40,11 +40,13 @@ class Seen:
         invited: who was invited, ascending.
         sketches: of the updates that were counted, by client.
         aggregate: the sketch of the aggregated delta, or None where the round gave none.
+        weights: what each update weighs in the aggregated delta, where the reduce says so.
     """
 
     invited: tuple[ClientId, ...]
     sketches: Mapping[ClientId, Float64[np.ndarray, " m"]]
     aggregate: Float64[np.ndarray, " m"] | None
+    weights: Mapping[ClientId, float] = field(default_factory=dict)
 
 
 class Selector(Part):
@@ -102,6 +104,8 @@ class Watcher:
         """Takes one update, which may be reused afterwards."""
         self._sketches[client] = self._sketch(update[None])[0]
 
-    def seen(self, invited: tuple[ClientId, ...], aggregate: Float32[np.ndarray, " d"] | None) -> Seen:
-        """All of the round, once the updates are aggregated."""
-        return Seen(invited, self._sketches, None if aggregate is None else self._sketch(aggregate[None])[0])
+    def seen(self, invited: tuple[ClientId, ...], reduced: Reduced | None) -> Seen:
+        """All of the round, once the updates are aggregated; None where they were too few or came to no numbers."""
+        if reduced is None or not np.isfinite(reduced.vector).all():
+            return Seen(invited, self._sketches, None)
+        return Seen(invited, self._sketches, self._sketch(reduced.vector[None])[0], reduced.client_weights or {})

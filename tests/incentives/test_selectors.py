@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from qfedfm.core.cohort import Reduced
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import build, entries
@@ -181,7 +182,7 @@ def test_the_untried_come_before_those_that_agreed_less_than_fully():
 
 
 def test_equal_choices_are_drawn_alike():
-    population, rounds = (2, 3, 5, 7, 11), 3000
+    population, rounds = (2, 3, 5, 7, 11), 1200
     for name in CLASSICAL:
         selector = build("selector", {"name": name, "candidates": 3})
         drawn = Counter(selector.select(population, 2, {}, 1, KEY.fold(r)).clients for r in range(rounds))
@@ -203,6 +204,11 @@ def test_the_ledger_by_hand():
     np.testing.assert_array_equal(second.invited, [2, 1, 2, 1])
     np.testing.assert_array_equal(second.judged, [0, 1, 1, 1])
     np.testing.assert_allclose(second.reward, [1.0, 1.0, 0.6, 0.0])
+    np.testing.assert_allclose(
+        first.after(2, Seen((3, 5), {3: x, 5: y}, (x + y) / 2, {3: 0.5, 5: 0.5})).reward,
+        [(1 + 0.6) / 2, (0.6 + 0.6) / 2, 0.0],
+    )  # each against the other
+    np.testing.assert_allclose(first.after(2, Seen((3, 8), {3: x, 8: y}, x, {3: 1.0})).reward, [1, 0.6, 0.3])
     third = second.after(3, Seen((5,), {5: -x}, x))
     np.testing.assert_allclose(third.reward, [1.0, 1.0, (0.6 - 1) / 2, 0.0])
     about = third.about((9, 5))
@@ -217,11 +223,25 @@ def test_the_watchers_sketches_keep_cosines():
     watcher = Watcher(3000, KEY)
     for client, update in updates.items():
         watcher.add(client, update)
-    seen = watcher.seen((0, 1, 2, 3, 4), base)
+    seen = watcher.seen((0, 1, 2, 3, 4), Reduced(base))
     reward = Ledger.of({}).after(1, seen).reward
     np.testing.assert_allclose(reward, [1, 1 / math.sqrt(1.25), -1, 1, 0], atol=0.1)
-    other = Watcher(3000, KEY).seen((), base)  # the same in every round
+    other = Watcher(3000, KEY).seen((), Reduced(base))  # the same in every round
     np.testing.assert_array_equal(other.aggregate, seen.aggregate)
+    assert Watcher(3, KEY).seen((), None).aggregate is None
+    assert Watcher(3, KEY).seen((), Reduced(np.full(3, np.inf, np.float32))).aggregate is None
+
+
+def test_hostile_clients_do_not_reward_themselves():
+    """Two of seven send −3 times the update: the mean is theirs, but without their own share it is not."""
+    honest = np.eye(SKETCH)[0]
+    sketches = dict(enumerate([honest] * 5 + [-3 * honest] * 2))
+    shares = dict.fromkeys(range(7), 1 / 7)
+    mean = np.mean(list(sketches.values()), axis=0)
+    reward = Ledger.of({}).after(1, Seen(tuple(range(7)), sketches, mean, shares)).reward
+    assert (reward[5:] < -0.99).all()
+    median = Ledger.of({}).after(1, Seen(tuple(range(7)), sketches, honest)).reward
+    np.testing.assert_allclose(median, [1] * 5 + [-1] * 2)
 
 
 def test_the_uniform_selector_draws_what_participation_drew():
