@@ -1,21 +1,24 @@
 """Whom a round invites: solvers against a loop over all choices, and what reward, redundancy and exposure do."""
 
+import inspect
 import itertools
 import math
+import re
+import tomllib
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from qfedfm.core.cohort import Reduced
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import build, entries
+from qfedfm.engine.experiment import Experiment
 from qfedfm.incentives import selectors
 from qfedfm.incentives.choice import ChoiceSelector
 from qfedfm.incentives.ledger import Ledger
 from qfedfm.incentives.participation import Participation
-from qfedfm.incentives.selector import SKETCH, Seen, Watcher
+from qfedfm.incentives.selector import SKETCH, Seen
 from qfedfm.quantum.executor import Outcome
 from qfedfm.quantum.executors.ideal import Shots
 from qfedfm.quantum.qaoa import Quadratic, brute_force
@@ -191,59 +194,6 @@ def test_equal_choices_are_drawn_alike():
         assert sum((drawn[pair] - expected) ** 2 / expected for pair in pairs) < 27.9  # χ², 9 degrees, 0.999
 
 
-def test_the_ledger_by_hand():
-    x, y = np.zeros((2, SKETCH))
-    x[0], y[:2] = 2.0, (3.0, 4.0)
-    first = Ledger.of({}).after(1, Seen((3, 5, 8), {3: x, 5: y}, x))
-    np.testing.assert_array_equal(first.clients, [3, 5, 8])
-    np.testing.assert_allclose(first.reward, [1.0, 0.6, 0.0])
-    np.testing.assert_allclose(first.sketches[1][:2], [0.6, 0.8], rtol=1e-6)
-    assert not first.sketches[2].any()
-    second = first.after(2, Seen((1, 5), {1: x, 5: y}, None))  # a round that was not aggregated judges nobody
-    np.testing.assert_array_equal(second.clients, [1, 3, 5, 8])
-    np.testing.assert_array_equal(second.invited, [2, 1, 2, 1])
-    np.testing.assert_array_equal(second.judged, [0, 1, 1, 1])
-    np.testing.assert_allclose(second.reward, [1.0, 1.0, 0.6, 0.0])
-    np.testing.assert_allclose(
-        first.after(2, Seen((3, 5), {3: x, 5: y}, (x + y) / 2, {3: 0.5, 5: 0.5})).reward,
-        [(1 + 0.6) / 2, (0.6 + 0.6) / 2, 0.0],
-    )  # each against the other
-    np.testing.assert_allclose(first.after(2, Seen((3, 8), {3: x, 8: y}, x, {3: 1.0})).reward, [1, 0.6, 0.3])
-    third = second.after(3, Seen((5,), {5: -x}, x))
-    np.testing.assert_allclose(third.reward, [1.0, 1.0, (0.6 - 1) / 2, 0.0])
-    about = third.about((9, 5))
-    assert (about.invited.tolist(), about.reward.tolist()) == ([0, 3], [1.0, pytest.approx(-0.2)])
-    np.testing.assert_array_equal(first.clients, [3, 5, 8])
-
-
-def test_the_watchers_sketches_keep_cosines():
-    rng = np.random.default_rng(0)
-    base = rng.normal(size=3000).astype(np.float32)
-    updates = {0: base, 1: base + 0.5 * rng.normal(size=3000).astype(np.float32), 2: -base, 3: 1e-30 * base}
-    watcher = Watcher(3000, KEY)
-    for client, update in updates.items():
-        watcher.add(client, update)
-    seen = watcher.seen((0, 1, 2, 3, 4), Reduced(base))
-    reward = Ledger.of({}).after(1, seen).reward
-    np.testing.assert_allclose(reward, [1, 1 / math.sqrt(1.25), -1, 1, 0], atol=0.1)
-    other = Watcher(3000, KEY).seen((), Reduced(base))  # the same in every round
-    np.testing.assert_array_equal(other.aggregate, seen.aggregate)
-    assert Watcher(3, KEY).seen((), None).aggregate is None
-    assert Watcher(3, KEY).seen((), Reduced(np.full(3, np.inf, np.float32))).aggregate is None
-
-
-def test_hostile_clients_do_not_reward_themselves():
-    """Two of seven send −3 times the update: the mean is theirs, but without their own share it is not."""
-    honest = np.eye(SKETCH)[0]
-    sketches = dict(enumerate([honest] * 5 + [-3 * honest] * 2))
-    shares = dict.fromkeys(range(7), 1 / 7)
-    mean = np.mean(list(sketches.values()), axis=0)
-    reward = Ledger.of({}).after(1, Seen(tuple(range(7)), sketches, mean, shares)).reward
-    assert (reward[5:] < -0.99).all()
-    median = Ledger.of({}).after(1, Seen(tuple(range(7)), sketches, honest)).reward
-    np.testing.assert_allclose(median, [1] * 5 + [-1] * 2)
-
-
 def test_the_uniform_selector_draws_what_participation_drew():
     """The draws of a release without selectors, by its four lines."""
     population = (2, 3, 5, 7, 11, 13)
@@ -313,6 +263,14 @@ def test_the_exact_choice_at_twenty_candidates_is_that_of_brute_force():
     problem = selector.problem(about, 6, 10)
     assert isinstance(problem, Quadratic)
     assert found.diagnostics["value"] == pytest.approx(brute_force(problem, 6).best)
+
+
+def test_the_example_of_the_docstring_is_an_experiment():
+    (text,) = re.findall(r"```toml\n(.*?)```", inspect.getdoc(selectors.QaoaChoice), re.DOTALL)
+    experiment = Experiment.of(tomllib.loads(text))
+    chosen = [experiment.arm(name).roles[1] for name in experiment.methods]
+    assert chosen[0].quantum
+    assert chosen[1].name in chosen[0].twins
 
 
 def test_selectors_are_found_from_the_package():
