@@ -20,6 +20,8 @@ from qfedfm.quantum.qaoa import Quadratic, brute_force
 from qfedfm.reduces.choice import Choice
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_EQUAL = 1e-6
+"""Of the largest: differences that are roundings of float32."""
 MOST_RATED = 20
 """Candidates up to which the best and the worst choice are computed, so that the history has ratios."""
 
@@ -118,8 +120,9 @@ class ChoiceSelector(Selector):
 
 
 def _centred(values: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
-    """Without their mean; exactly 0 where all are equal."""
-    return values - values.mean() if len(values) and np.ptp(values) > 0 else np.zeros_like(values)
+    """Without their mean; exactly 0 where all are equal but for the rounding of the sketches."""
+    different = len(values) > 0 and float(np.ptp(values)) > _EQUAL * float(np.abs(values).max())
+    return values - values.mean() if different else np.zeros_like(values)
 
 
 def _rated(problem: Quadratic, bits: Bool[np.ndarray, " n"]) -> dict[str, float]:

@@ -265,6 +265,17 @@ def test_the_exact_choice_at_twenty_candidates_is_that_of_brute_force():
     assert found.diagnostics["value"] == pytest.approx(brute_force(problem, 6).best)
 
 
+@pytest.mark.parametrize("name", [*CLASSICAL, "qaoa-choice"])
+def test_roundings_are_no_reason_to_choose(name):
+    """Clients that all sent one update, whose cosines in float32 are not quite 1."""
+    selector = build("selector", name)
+    update = directions(1)[0]
+    _, state = play(selector, 6, 6, 1, np.array([update * (1 + i / 7) for i in range(6)]))
+    found = selector.select(tuple(range(6)), 2, state, 2, KEY)
+    assert "choice_ratio" not in found.diagnostics
+    assert found.diagnostics["circuits"] == 0
+
+
 def test_the_example_of_the_docstring_is_an_experiment():
     (text,) = re.findall(r"```toml\n(.*?)```", inspect.getdoc(selectors.QaoaChoice), re.DOTALL)
     experiment = Experiment.of(tomllib.loads(text))
