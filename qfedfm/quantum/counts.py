@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from qfedfm.core.errors import ConfigError
+from qfedfm.core.errors import ConfigError, DeviceError
 from qfedfm.core.key import Key
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.executor import Column, Outcome
+
+_EMPTY = "run a circuit with an X gate alone: some services answer so when they do not read the circuit's measurements"
 
 
 def require_parameters(circuit: Circuit, parameters: Float64[np.ndarray, "b p"]) -> None:
@@ -40,8 +42,14 @@ def table(lines: Sequence[Mapping[str, int]], qubits: int) -> Int64[np.ndarray, 
 
 
 def frequencies(counts: Int64[np.ndarray, "b n"], column: Column, device_seconds: float = 0.0) -> Outcome:
-    """The outcome of counts: each line divided by its shots, which are at least one."""
+    """The outcome of counts: each line divided by its shots.
+
+    Raises:
+        DeviceError: a circuit has no counts at all.
+    """
     shots = counts.sum(axis=1, keepdims=True)
+    if not shots.all():
+        raise DeviceError(f"no counts at all for {int((shots == 0).sum())} of {len(counts)} circuits", "", _EMPTY)
     return Outcome(counts / shots, counts, len(counts), int(shots.sum()), column, device_seconds)
 
 

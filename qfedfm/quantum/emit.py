@@ -80,13 +80,13 @@ def _emit(operation: Any, wires: list[int], order: dict[Any, int], parameters: n
         raise gates.unknown(name)
     if name in TURNS and len(operation.params) == 1:
         return getattr(qml, TURNS[name])(_angle(operation.params[0], order, parameters), wires=wires)
+    controlled = getattr(operation, "num_ctrl_qubits", 0)
+    if name in FIXED and getattr(operation, "ctrl_state", 0) == 2**controlled - 1:
+        return getattr(qml, FIXED[name])(wires=wires)
     controls = gates.flip(operation)
-    if controls is not None and name != "cx":
+    if controls is not None:
         values = [bool(controls[1] >> bit & 1) for bit in range(controls[0])]
         return qml.MultiControlledX(wires=wires, control_values=values)
-    plain = getattr(operation, "ctrl_state", None) in (None, 2 ** getattr(operation, "num_ctrl_qubits", 0) - 1)
-    if name in FIXED and plain:
-        return getattr(qml, FIXED[name])(wires=wires)
     return qml.QubitUnitary(gates.matrix_of(operation), wires=wires[::-1])
 
 

@@ -6,6 +6,7 @@ import abc
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -60,6 +61,25 @@ class Executor(Part):
         Raises:
             ConfigError: the number of parameters is not the circuit's.
         """
+
+    def calibration(self, circuit: Circuit, key: Key) -> Outcome:
+        """|0…0⟩ and |1…1⟩, a line each, prepared and measured on the qubits where ``circuit`` is measured."""
+        return self.run(flips(circuit.qubits), FLIPPED, key)
+
+
+@lru_cache(maxsize=32)
+def flips(qubits: int) -> Circuit:
+    """A rotation of every qubit about x by the one parameter: 0 leaves all as they are, π flips them."""
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import Parameter
+
+    circuit = QuantumCircuit(qubits, name=f"flips-{qubits}")
+    circuit.rx(Parameter("angle"), range(qubits))
+    return Circuit(circuit)
+
+
+FLIPPED = np.array([[0.0], [math.pi]])
+"""The parameters of `flips` for a calibration."""
 
 
 def configured(value: Any) -> Any:

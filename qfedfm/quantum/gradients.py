@@ -1,4 +1,4 @@
-"""Outcome probabilities of a circuit together with the way back: by the adjoint, or by the parameter-shift rule."""
+"""Outcome probabilities of a circuit together with the way back: by the adjoint, by parameter shifts, or by SPSA."""
 
 from __future__ import annotations
 
@@ -58,4 +58,36 @@ def parameter_shift(circuit: Circuit, theta: Float64[np.ndarray, " p"], executor
     outcome = executor.run(unrolled.circuit, np.concatenate((angles[None], angles + shift, angles - shift)), key)
     here, plus, minus = np.split(outcome.probabilities, (1, 1 + len(angles)))
     jacobian = unrolled.W.T @ ((plus - minus) / 2)
+    return Evaluation(here[0], lambda v: jacobian @ v, outcome)
+
+
+def spsa(
+    circuit: Circuit,
+    theta: Float64[np.ndarray, " p"],
+    executor: Executor,
+    key: Key,
+    repetitions: int = 1,
+    step: float = 0.2,
+) -> Evaluation:
+    """p(θ) and an estimate of ∂p/∂θ from one batch of 1 + 2r circuits, however many parameters there are.
+
+    Simultaneous perturbation: ∂p/∂θ_i ≈ mean over r of (p(θ + cε) − p(θ − cε)) / (2c ε_i) with every ε_i = ±1 at
+    random. The bias is O(c²), and the variance of one repetition that of a sum over all P directions: for a device on
+    which P is large. With N shots a circuit the shots add a variance of about 1/(2 r c² N) for each angle.
+
+    Spall, IEEE Trans. Autom. Control 37, 332 (1992).
+    Differs from the paper: c stays the same, and p itself is measured as well.
+
+    Args:
+        circuit: with P parameters.
+        theta: where.
+        executor: where it runs.
+        key: of the perturbations and the shots.
+        repetitions: r.
+        step: c, in radians.
+    """
+    signs = 1.0 - 2.0 * key.fold("perturbation").numpy().integers(0, 2, (repetitions, len(theta)))
+    outcome = executor.run(circuit, np.concatenate((theta[None], theta + step * signs, theta - step * signs)), key)
+    here, plus, minus = np.split(outcome.probabilities, (1, 1 + repetitions))
+    jacobian = signs.T @ (plus - minus) / (2 * step * repetitions)
     return Evaluation(here[0], lambda v: jacobian @ v, outcome)

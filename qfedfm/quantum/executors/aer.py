@@ -17,7 +17,7 @@ from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.counts import frequencies, require_parameters, table
-from qfedfm.quantum.executor import Executor, Outcome
+from qfedfm.quantum.executor import FLIPPED, Executor, Outcome, flips
 from qfedfm.quantum.extra import cloud
 from qfedfm.quantum.fake import fake, require_room
 
@@ -77,6 +77,14 @@ class Aer(Executor):
         read = _misread(exact, self.noise, prepared.metadata["physical"])
         return Outcome(read, None, len(parameters), 0, "noise")
 
+    def calibration(self, circuit: Circuit, key: Key) -> Outcome:
+        if self.noise is None:
+            return super().calibration(circuit, key)
+        flipped = Circuit(flips(circuit.qubits).qiskit)
+        what = (self.noise, self.shots is None)
+        _kept[flipped] = {what: _prepare(flipped.qiskit, *what, self._prepared(circuit).metadata["physical"])}
+        return self.run(flipped, FLIPPED, key)
+
     def _data(self, circuit: Circuit, prepared: QuantumCircuit, parameters: np.ndarray, key: Key) -> list[Any]:
         """What the simulator gives for each line."""
         # transpiling drops parameters that change nothing, such as that of a last RZ
@@ -115,7 +123,9 @@ def _simulator(noise: str | None) -> Any:
     return aer() if noise is None else aer.from_backend(fake(noise))
 
 
-def _prepare(circuit: QuantumCircuit, noise: str | None, exact: bool) -> QuantumCircuit:
+def _prepare(
+    circuit: QuantumCircuit, noise: str | None, exact: bool, physical: list[int] | None = None
+) -> QuantumCircuit:
     from qiskit import transpile
 
     made = circuit if exact else circuit.measure_all(inplace=False)
@@ -123,7 +133,7 @@ def _prepare(circuit: QuantumCircuit, noise: str | None, exact: bool) -> Quantum
         made = transpile(made, _simulator(None), optimization_level=0)
         physical = list(range(circuit.num_qubits))
     else:
-        made = transpile(made, fake(noise), optimization_level=1, seed_transpiler=0)
+        made = transpile(made, fake(noise), optimization_level=1, seed_transpiler=0, initial_layout=physical)
         physical = made.layout.final_index_layout()
     if exact:
         made = made.copy()

@@ -18,8 +18,8 @@ from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.counts import frequencies, require_parameters, table
-from qfedfm.quantum.executor import Executor, Outcome
-from qfedfm.quantum.extra import cloud
+from qfedfm.quantum.executor import FLIPPED, Executor, Outcome, flips
+from qfedfm.quantum.extra import cloud, service
 from qfedfm.quantum.fake import fake, require_room
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Ibm(Executor):
 
     Raises:
         ConfigError: fewer than one shot; (in `run`) no account, no such backend, too many qubits.
+        DeviceError: (in `run`) the service or the job failed.
         MissingExtraError: (in `run`) qiskit-ibm-runtime is not installed.
     """
 
@@ -58,8 +59,7 @@ class Ibm(Executor):
 
     def run(self, circuit: Circuit, parameters: Float64[np.ndarray, "b p"], key: Key) -> Outcome:
         require_parameters(circuit, parameters)
-        is_fake = self.backend.startswith(_FAKE)
-        backend = fake(self.backend.removeprefix(_FAKE)) if is_fake else _real(self.backend)
+        is_fake, backend = self.backend.startswith(_FAKE), self._backend()
         require_room(self.backend, backend.num_qubits, circuit.qubits)
         prepared = self._prepared(circuit, backend)
         # transpiling drops parameters that change nothing, such as that of a last RZ
@@ -70,20 +70,35 @@ class Ibm(Executor):
             sampler.options.simulator.seed_simulator = key.integer() % _SEEDS
         lines = len(parameters)
         # IBM takes an array without columns for one line, whatever its length
-        job = sampler.run([(prepared, values, self.shots) if values.size else (prepared, None, self.shots * lines)])
-        bits = job.result()[0].data.meas.reshape(lines, self.shots)
+        task = (prepared, values, self.shots) if values.size else (prepared, None, self.shots * lines)
+        failures = cloud("qiskit.exceptions").QiskitError, cloud("requests.exceptions").RequestException
+        with service(f"executor 'ibm' on {self.backend!r}", *failures):
+            job = sampler.run([task])
+            bits = job.result()[0].data.meas.reshape(lines, self.shots)
+            seconds = 0.0 if is_fake else used_seconds(job.metrics())
         counts = table([bits.get_counts(line) for line in range(lines)], circuit.qubits)
-        if is_fake:
-            return frequencies(counts, "noise")
-        return frequencies(counts, "device", used_seconds(job.metrics()))
+        return frequencies(counts, "noise" if is_fake else "device", seconds)
 
-    def _prepared(self, circuit: Circuit, backend: Any) -> QuantumCircuit:
+    def calibration(self, circuit: Circuit, key: Key) -> Outcome:
+        require_room(self.backend, self._backend().num_qubits, circuit.qubits)
+        flipped = Circuit(flips(circuit.qubits).qiskit)
+        self._prepared(flipped, self._backend(), self._prepared(circuit, self._backend()).layout.final_index_layout())
+        return self.run(flipped, FLIPPED, key)
+
+    def _backend(self) -> Any:
+        name = self.backend
+        return fake(name.removeprefix(_FAKE)) if name.startswith(_FAKE) else _real(name)
+
+    def _prepared(self, circuit: Circuit, backend: Any, physical: list[int] | None = None) -> QuantumCircuit:
+        """The circuit in the gates of the backend, made once; on the ``physical`` qubits where they are given."""
         from qiskit import transpile
 
         made = _kept.setdefault(circuit, {})
         if self.backend not in made:
             measured = circuit.qiskit.measure_all(inplace=False)
-            made[self.backend] = transpile(measured, backend, optimization_level=1, seed_transpiler=0)
+            made[self.backend] = transpile(
+                measured, backend, optimization_level=1, seed_transpiler=0, initial_layout=physical
+            )
         return made[self.backend]
 
 
