@@ -31,7 +31,7 @@ import qfedfm as qf
 from qfedfm.core.parts import ServerAt
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.encoding import encoding_angles, inversion_fidelity, inversion_test
-from qfedfm.quantum.executor import Shots
+from qfedfm.quantum.executors.ideal import Shots
 
 # %% [markdown]
 # ## Ten clients, three of them hostile

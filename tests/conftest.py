@@ -7,8 +7,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
+settings.register_profile("busy", deadline=None)  # how long an example takes says more about the machine
+settings.load_profile("busy")
 install_import_hook("qfedfm", "beartype.beartype")
 
 from qfedfm.adapters.torchvision import hide_unusable_torchvision  # noqa: E402 (after the hook)

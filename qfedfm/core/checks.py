@@ -32,10 +32,12 @@ def check_fields(part: Part) -> None:
     for name, validate in _validators(type(part)).items():
         value = getattr(part, name)
         try:
-            validate(value, strict=True)
+            checked = validate(value, strict=True)
         except pydantic.ValidationError as error:
             given = f"{part.kind} {part.name!r}: {name} = {value!r}"
             raise ConfigError(given, error.errors()[0]["msg"].removeprefix("Input should be ")) from None
+        if isinstance(checked, Part) and checked is not value:
+            raise ConfigError(f"{part.kind} {part.name!r}: {name} = {value!r}", f"an object, {checked!r}")
 
 
 def require_rows(part: Reduce | CohortLayer, cohort: Cohort) -> None:

@@ -17,7 +17,16 @@ from qfedfm.core.validation import explain
 
 P = TypeVar("P", bound=type[Part])
 
-FOLDERS = ("qfedfm.layers", "qfedfm.reduces", "qfedfm.server", "qfedfm.clients.attacks", "qfedfm.clients.methods")
+FOLDERS = (
+    "qfedfm.layers",
+    "qfedfm.reduces",
+    "qfedfm.server",
+    "qfedfm.clients.attacks",
+    "qfedfm.clients.methods",
+    "qfedfm.incentives.selectors",
+    "qfedfm.quantum.executors",
+    "qfedfm.incentives.contributions",
+)
 """Where parts live. Every module in them is imported when the register is first read."""
 
 
@@ -123,7 +132,15 @@ def build(kind: str, config: str | Mapping[str, Any]) -> Any:
 
 def describe(built: Part) -> dict[str, Any]:
     """The configuration that `build` would make this part from."""
-    return {"name": built.name, **dataclasses.asdict(built)}  # type: ignore[call-overload]
+    fields = dataclasses.fields(built)  # type: ignore[arg-type]
+    return {"name": built.name, **{field.name: _plain(getattr(built, field.name)) for field in fields}}
+
+
+def _plain(value: Any) -> Any:
+    """A part within a part as its configuration, another dataclass as its fields."""
+    if isinstance(value, Part):
+        return describe(value)
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
 
 
 def lookup(folder: str, attribute: str) -> Any:

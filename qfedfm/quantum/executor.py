@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import abc
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import lru_cache
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
-import torch
 from jaxtyping import Float64, Int64
+from pydantic import BeforeValidator, InstanceOf
 
-from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
+from qfedfm.core.parts import Law, Part
+from qfedfm.core.registry import build
 from qfedfm.quantum.circuit import Circuit
+
+Column = Literal["exact", "shots", "noise", "mitigated", "device"]
+"""The columns that results are kept apart in, each further from the ideal circuit than the one before, but for
+``mitigated``, which is a way back."""
+COLUMNS: tuple[Column, ...] = get_args(Column)
 
 
 @dataclass(frozen=True)
@@ -20,52 +29,66 @@ class Outcome:
     """What a batch of circuits gave.
 
     Args:
-        probabilities: exact, or counts divided by shots; b × 2ⁿ.
-        counts: how often each outcome was seen, None where the probabilities are exact.
+        probabilities: exact, or counts divided by shots, or an estimate of them; b × 2ⁿ, lines on the simplex.
+        counts: how often each outcome was seen, None where there are no counts or something was computed from them.
         circuits: circuits executed.
         shots: shots taken in all of them; 0 where the probabilities are exact.
+        column: where the results belong.
+        device_seconds: that a device took, or 0.
+        bias: by how much the projection onto the simplex moved an estimate, the mean total variation; 0 where none was
+            needed.
     """
 
     probabilities: Float64[np.ndarray, "b n"]
     counts: Int64[np.ndarray, "b n"] | None
     circuits: int
     shots: int
+    column: Column = "exact"
+    device_seconds: float = 0.0
+    bias: float = 0.0
 
 
-@runtime_checkable
-class Executor(Protocol):
+class Executor(Part):
     """Runs a circuit with each line of parameters and measures all qubits in the computational basis."""
 
+    kind = "executor"
+    laws = frozenset({Law.SAME_KEY})
+
+    @abc.abstractmethod
     def run(self, circuit: Circuit, parameters: Float64[np.ndarray, "b p"], key: Key) -> Outcome:
-        """One circuit for each line; ``key`` decides the shots of a simulation."""
+        """One circuit for each line; ``key`` decides the shots of a simulation.
+
+        Raises:
+            ConfigError: the number of parameters is not the circuit's.
+        """
+
+    def calibration(self, circuit: Circuit, key: Key) -> Outcome:
+        """|0…0⟩ and |1…1⟩, a line each, prepared and measured on the qubits where ``circuit`` is measured."""
+        return self.run(flips(circuit.qubits), FLIPPED, key)
 
 
-@dataclass(frozen=True)
-class Exact:
-    """Probabilities of the ideal circuit, from its statevector."""
+@lru_cache(maxsize=32)
+def flips(qubits: int) -> Circuit:
+    """A rotation of every qubit about x by the one parameter: 0 leaves all as they are, π flips them."""
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import Parameter
 
-    def run(self, circuit: Circuit, parameters: Float64[np.ndarray, "b p"], key: Key) -> Outcome:
-        with torch.no_grad():
-            probabilities = circuit.program.probabilities(torch.from_numpy(parameters)).numpy()
-        return Outcome(probabilities, None, len(parameters), 0)
+    circuit = QuantumCircuit(qubits, name=f"flips-{qubits}")
+    circuit.rx(Parameter("angle"), range(qubits))
+    return Circuit(circuit)
 
 
-@dataclass(frozen=True)
-class Shots:
-    """Counts of the ideal circuit: multinomial draws of ``shots`` outcomes a circuit."""
+FLIPPED = np.array([[0.0], [math.pi]])
+"""The parameters of `flips` for a calibration."""
 
-    shots: int
 
-    def __post_init__(self) -> None:
-        if self.shots < 1:
-            raise ConfigError(f"{self.shots} shots", "at least 1")
+def configured(value: Any) -> Any:
+    """The executor of a configuration (a name, or a table of its name and options); anything else as it is."""
+    return build(Executor.kind, value) if isinstance(value, str | Mapping) else value
 
-    def run(self, circuit: Circuit, parameters: Float64[np.ndarray, "b p"], key: Key) -> Outcome:
-        ideal = Exact().run(circuit, parameters, key).probabilities
-        # multinomial refuses sums that rounding has lifted above one
-        ideal = ideal / ideal.sum(axis=1, keepdims=True)
-        counts = key.numpy().multinomial(self.shots, ideal)
-        return Outcome(counts / self.shots, counts, len(parameters), self.shots * len(parameters))
+
+ExecutorField = Annotated[InstanceOf[Executor], BeforeValidator(configured)]
+"""The type of a part's field that holds an executor, given as one, by name, or as a table."""
 
 
 def shots_for_error(outcomes: int, error: float, confidence: float = 0.95) -> int:

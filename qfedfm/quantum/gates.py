@@ -19,7 +19,7 @@ GENERATORS = {
 
 PAIRS = ("rxx", "ryy", "rzz")
 """Rotations of two qubits that may have parameters."""
-_LARGEST = 8
+LARGEST = 8
 """Qubits of a fixed gate that is made a matrix."""
 _ZERO = 1e-12
 
@@ -39,7 +39,7 @@ def matrix_of(operation: Any) -> np.ndarray:
     from qiskit.exceptions import QiskitError
     from qiskit.quantum_info import Operator
 
-    if not isinstance(operation, Gate) or operation.num_qubits > _LARGEST:
+    if not isinstance(operation, Gate) or operation.num_qubits > LARGEST:
         raise unknown(operation.name)
     try:
         return np.asarray(Operator(operation).data)
@@ -103,6 +103,6 @@ def minus_i_pauli(name: str, qubits: tuple[int, ...], total: int) -> tuple[np.nd
 def unknown(name: str) -> ConfigError:
     """What is said of a gate that cannot be simulated here."""
     turns = ", ".join((*GENERATORS, *PAIRS))
-    known = f"fixed gates of up to {_LARGEST} qubits, X with controls, and {turns} with parameters"
+    known = f"fixed gates of up to {LARGEST} qubits, X with controls, and {turns} with parameters"
     remedy = "remove final measurements" if name == "measure" else "transpile the circuit to these gates"
     return ConfigError(f"the statevector engine does not know {name!r} in this place", known, remedy)

@@ -1,4 +1,4 @@
-"""Outcome probabilities of a circuit together with the way back: by the adjoint, or by the parameter-shift rule."""
+"""Outcome probabilities of a circuit together with the way back: by the adjoint, by parameter shifts, or by SPSA."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from qfedfm.core.key import Key
 from qfedfm.quantum.circuit import Circuit
-from qfedfm.quantum.executor import Executor
+from qfedfm.quantum.executor import Executor, Outcome
 
 Pullback = Callable[[np.ndarray], np.ndarray]
 """v ↦ Jᵀv: from a gradient in the 2ⁿ probabilities to one in the P parameters."""
@@ -23,14 +23,12 @@ class Evaluation:
     Args:
         probabilities: p(θ), 2ⁿ of them for each point.
         pullback: v ↦ Σ_k v_k ∂p_k/∂θ.
-        circuits: circuits executed for both.
-        shots: shots taken for both.
+        outcome: of all circuits that both needed, with what they cost.
     """
 
     probabilities: Float64[np.ndarray, "*b n"]
     pullback: Pullback
-    circuits: int
-    shots: int
+    outcome: Outcome
 
 
 def exact(circuit: Circuit, theta: Float64[np.ndarray, "*b p"]) -> Evaluation:
@@ -40,11 +38,12 @@ def exact(circuit: Circuit, theta: Float64[np.ndarray, "*b p"]) -> Evaluation:
     """
     points = theta.reshape(-1, theta.shape[-1])
     probabilities, pullback = circuit.program.evaluate(points)
+    outcome = Outcome(np.asarray(probabilities), None, len(points), 0)
 
     def back(v: Float64[np.ndarray, "*b n"]) -> Float64[np.ndarray, "*b p"]:
         return np.asarray(pullback(v.reshape(probabilities.shape))).reshape(theta.shape)
 
-    return Evaluation(probabilities.reshape(*theta.shape[:-1], -1), back, len(points), 0)
+    return Evaluation(outcome.probabilities.reshape(*theta.shape[:-1], -1), back, outcome)
 
 
 def parameter_shift(circuit: Circuit, theta: Float64[np.ndarray, "*b p"], executor: Executor, key: Key) -> Evaluation:
@@ -70,4 +69,43 @@ def parameter_shift(circuit: Circuit, theta: Float64[np.ndarray, "*b p"], execut
     def back(v: Float64[np.ndarray, "*b n"]) -> Float64[np.ndarray, "*b p"]:
         return np.asarray(jacobian @ v.reshape(len(points), -1, 1)).reshape(theta.shape)
 
-    return Evaluation(here.reshape(*theta.shape[:-1], -1), back, outcome.circuits, outcome.shots)
+    return Evaluation(here.reshape(*theta.shape[:-1], -1), back, outcome)
+
+
+def spsa(
+    circuit: Circuit,
+    theta: Float64[np.ndarray, "*b p"],
+    executor: Executor,
+    key: Key,
+    repetitions: int = 1,
+    step: float = 0.2,
+) -> Evaluation:
+    """p(θ) and an estimate of ∂p/∂θ from one batch of 1 + 2r circuits a point, however many parameters there are.
+
+    Simultaneous perturbation: ∂p/∂θ_i ≈ mean over r of (p(θ + cε) − p(θ − cε)) / (2c ε_i) with every ε_i = ±1 at
+    random. The bias is O(c²), and the variance of one repetition that of a sum over all P directions: for a device on
+    which P is large. With N shots a circuit the shots add a variance of about 1/(2 r c² N) for each angle.
+
+    Spall, IEEE Trans. Autom. Control 37, 332 (1992).
+    Differs from the paper: c stays the same, and p itself is measured as well.
+
+    Args:
+        circuit: with P parameters.
+        theta: where; the points of a batch share the perturbations.
+        executor: where it runs.
+        key: of the perturbations and the shots.
+        repetitions: r.
+        step: c, in radians.
+    """
+    points = theta.reshape(-1, theta.shape[-1])
+    signs = 1.0 - 2.0 * key.fold("perturbation").numpy().integers(0, 2, (repetitions, points.shape[1]))
+    moved = np.concatenate((np.zeros_like(signs[:1]), step * signs, -step * signs))
+    outcome = executor.run(circuit, (points[:, None] + moved).reshape(-1, points.shape[1]), key)
+    found = outcome.probabilities.reshape(len(points), len(moved), -1)
+    change = found[:, 1 : 1 + repetitions] - found[:, 1 + repetitions :]
+    jacobian = signs.T @ change / (2 * step * repetitions)
+
+    def back(v: Float64[np.ndarray, "*b n"]) -> Float64[np.ndarray, "*b p"]:
+        return np.asarray(jacobian @ v.reshape(len(points), -1, 1)).reshape(theta.shape)
+
+    return Evaluation(found[:, 0].reshape(*theta.shape[:-1], -1), back, outcome)

@@ -12,7 +12,8 @@ from pydantic import Field
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.qaoa import Quadratic
-from qfedfm.reduces.selection import Choice, SelectionReduce
+from qfedfm.reduces.choice import Choice
+from qfedfm.reduces.selection import SelectionReduce
 
 _COLDEST = 1e-2
 """Of the first temperature."""
@@ -28,6 +29,7 @@ class AnnealedSelection(SelectionReduce):
 
     Args:
         hostile: f, how many updates are left out.
+        objective: ``squares``, the sum of the squared distances, or ``diameter``, the largest distance.
         sweeps: n swaps are proposed in each.
 
     Raises:

@@ -40,7 +40,7 @@ class Blocks:
     def shares(self) -> Float64[np.ndarray, " b"]:
         """The share of the coordinates that each block has."""
         sizes = np.array([sum(stop - start for start, stop in ranges) for ranges in self.columns], np.float64)
-        return sizes / sizes.sum()
+        return np.asarray(sizes / sizes.sum())
 
     def combined(self, weights: Float64[np.ndarray, "b n"], X: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, " d"]:
         """The vector whose block b is the sum of the updates' blocks b under line b of the weights."""
@@ -53,7 +53,7 @@ class Blocks:
         return total
 
     def slopes(self, gradient: Float32[np.ndarray, " d"], X: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "b n"]:
-        """s_k^(b) = ⟨∇_b L, Δ_k^(b)⟩ = ∂L/∂w_k^(b), in float64, in which no product of two float32 numbers overflows."""
+        """s_k^(b) = ⟨∇_b L, Δ_k^(b)⟩ = ∂L/∂w_k^(b), in float64, where no product of two float32 numbers overflows."""
         g = gradient.astype(np.float64)
         found = np.empty((self.count, len(X)))
         for k, row in enumerate(X):
@@ -71,7 +71,7 @@ class Blocks:
 
     def average(self, weights: Float64[np.ndarray, "b n"]) -> Float64[np.ndarray, " n"]:
         """The weights of the clients over all blocks, each counted by its share of the coordinates."""
-        return weights[0] if self.count == 1 else self.shares @ weights
+        return np.asarray(weights[0] if self.count == 1 else self.shares @ weights)
 
     def differences(self, weights: Float64[np.ndarray, "b n"]) -> Float64[np.ndarray, " b"]:
         """½ Σ_k |w_k^(b) − w̄_k|: the weight that would have to change hands to give each block the average weights."""
@@ -103,9 +103,7 @@ def _ranges(entries: tuple[Entry, ...]) -> tuple[tuple[int, int], ...]:
     return tuple(zip(edges[::2], edges[1::2], strict=True))
 
 
-def scattered(
-    weights: Float64[np.ndarray, "b m"], rows: Int64[np.ndarray, " m"], n: int
-) -> Float64[np.ndarray, "b n"]:
+def scattered(weights: Float64[np.ndarray, "b m"], rows: Int64[np.ndarray, " m"], n: int) -> Float64[np.ndarray, "b n"]:
     """The weights of some rows among those of all n, the others 0."""
     full = np.zeros((len(weights), n))
     full[:, rows] = weights

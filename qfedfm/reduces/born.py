@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, final
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 import numpy as np
 from jaxtyping import Float64
+from pydantic import Field
 
-from qfedfm.core.errors import ConfigError
+from qfedfm.core.checks import check_fields
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.ansatz import Entangler, born_circuit, qubits_for, uniform_start
+from qfedfm.quantum.executor import ExecutorField
+from qfedfm.quantum.executors.ideal import Exact
+from qfedfm.reduces.cost import Cost
+from qfedfm.reduces.running import runner
 from qfedfm.reduces.variational import LearnedWeights, Point, Pullback
 
 if TYPE_CHECKING:
@@ -42,19 +48,29 @@ class BornWeights(LearnedWeights):
     Args:
         layers: entanglers, each followed by a rotation of every qubit; P = (layers + 1) · qubits.
         shots: of each circuit; None for exact probabilities.
+        executor: where the circuits run, in the place of ``shots``; with None in both, probabilities and gradient are
+            those of the statevector.
+        gradient: with shots or an executor: ``shift``, the parameter-shift rule, 1 + 2P circuits a step, or ``spsa``,
+            three circuits a step and a noisy direction.
     """
 
-    layers: int = 3
-    shots: int | None = None
+    layers: Annotated[int, Field(ge=1)] = 3
+    shots: Annotated[int, Field(ge=1)] | None = None
+    executor: ExecutorField | None = None
+    gradient: Literal["shift", "spsa"] = "shift"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layers < 1 or (self.shots is not None and self.shots < 1):
-            raise ConfigError(f"layers = {self.layers}, shots = {self.shots}", "at least 1 of each")
+        check_fields(self)
+        runner(self.name, self.shots, self.executor)
 
     def wiring(self) -> Entangler:
         """The entangler of the circuit."""
         return "ring-cnot"
+
+    def compiled(self, clients: int) -> Circuit:
+        """The circuit for a population of that many clients, as an executor takes it."""
+        return compiled(qubits_for(clients), self.layers, self.wiring())
 
     def circuit(self, clients: int) -> QuantumCircuit:
         """The circuit for a population of that many clients, with free parameters, to draw and to export.
@@ -70,20 +86,19 @@ class BornWeights(LearnedWeights):
         return uniform_start(qubits_for(clients), self.layers)
 
     def evaluate(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> tuple[Point, Pullback]:
-        from qfedfm.quantum.executor import Shots
-        from qfedfm.quantum.gradients import exact, parameter_shift
+        from qfedfm.quantum.gradients import exact, parameter_shift, spsa
 
-        circuit = compiled(qubits_for(clients), self.layers, self.wiring())
-        at = exact(circuit, theta) if self.shots is None else parameter_shift(circuit, theta, Shots(self.shots), key)
-        return Point(at.probabilities, at.circuits, at.shots), at.pullback
+        circuit, executor = self.compiled(clients), runner(self.name, self.shots, self.executor)
+        if executor is None:
+            at = exact(circuit, theta)
+        else:
+            at = (parameter_shift if self.gradient == "shift" else spsa)(circuit, theta, executor, key)
+        return Point(at.probabilities, Cost.of(at.outcome)), at.pullback
 
     def probabilities(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> Point:
-        from qfedfm.quantum.executor import Exact, Shots
-
-        circuit = compiled(qubits_for(clients), self.layers, self.wiring())
-        executor = Exact() if self.shots is None else Shots(self.shots)
-        outcome = executor.run(circuit, theta.reshape(-1, theta.shape[-1]), key)
-        return Point(outcome.probabilities.reshape(*theta.shape[:-1], -1), outcome.circuits, outcome.shots)
+        circuit, points = self.compiled(clients), theta.reshape(-1, theta.shape[-1])
+        outcome = (runner(self.name, self.shots, self.executor) or Exact()).run(circuit, points, key)
+        return Point(outcome.probabilities.reshape(*theta.shape[:-1], -1), Cost.of(outcome))
 
 
 @part(
@@ -95,16 +110,44 @@ class BornWeights(LearnedWeights):
 @final
 @dataclass(frozen=True)
 class Born(BornWeights):
-    """`BornWeights` with a choice of entangler.
+    """`BornWeights` with a choice of entangler, or with a circuit of your own.
 
     Args:
         entangler: ``ring-cnot`` reaches every direction of the simplex at the start (up to four qubits with three
             layers), where the CZ entanglers leave some without a gradient.
+        ansatz: a circuit of your own in the place of `born_circuit`, so that ``layers`` and ``entangler`` mean nothing:
+            whatever `qfedfm.quantum.own.own_circuit` takes, in a configuration ``"module:name"`` or the path of an
+            OpenQASM 3 file. Its first angles are drawn uniformly, the same for every seed, so that the first weights
+            are not the mean's.
 
     Differs from the paper: the outcomes are clients instead of data, and the loss is the server's validation loss.
     """
 
     entangler: Entangler = "ring-cnot"
+    ansatz: Any = None
 
     def wiring(self) -> Entangler:
         return self.entangler
+
+    def compiled(self, clients: int) -> Circuit:
+        qubits = qubits_for(clients)
+        if self.ansatz is None:
+            return super().compiled(clients)
+        if qubits not in self._own:
+            from qfedfm.quantum.own import own_circuit
+
+            self._own[qubits] = own_circuit(self.ansatz, qubits)
+        return self._own[qubits]
+
+    @cached_property
+    def _own(self) -> dict[int, Circuit]:
+        """The ansatz by its number of qubits, made once."""
+        return {}
+
+    def circuit(self, clients: int) -> QuantumCircuit:
+        return super().circuit(clients) if self.ansatz is None else self.compiled(clients).qiskit.copy()
+
+    def initial(self, clients: int) -> Float64[np.ndarray, " p"]:
+        if self.ansatz is None:
+            return super().initial(clients)
+        return Key.of(0).fold("own ansatz").numpy().uniform(-math.pi, math.pi, self.compiled(clients).parameters)

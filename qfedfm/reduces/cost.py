@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from qfedfm.quantum.executor import Outcome
 
 
+IN_COLUMN = "circuits_"
+"""What the history puts before the name of a column to name the count of its circuits."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """Circuits and shots of a round; costs add up.
@@ -28,8 +32,7 @@ class Cost:
     @classmethod
     def of(cls, outcome: Outcome) -> Cost:
         """The cost of what an executor gave."""
-        where = "shots" if outcome.shots else "exact"
-        return cls(Counter({where: outcome.circuits}), outcome.shots)
+        return cls(Counter({outcome.column: outcome.circuits}), outcome.shots, outcome.device_seconds)
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -49,5 +52,5 @@ class Cost:
             "circuits": float(self.circuits.total()),
             "shots": float(self.shots),
             "device_seconds": self.device_seconds,
-            **{f"circuits_{where}": float(count) for where, count in sorted(self.circuits.items())},
+            **{f"{IN_COLUMN}{where}": float(count) for where, count in sorted(self.circuits.items())},
         }

@@ -15,12 +15,14 @@ from qfedfm.core.key import Key
 from qfedfm.core.parts import ServerAt
 from qfedfm.core.registry import part
 from qfedfm.core.sketch import count_sketch
+from qfedfm.quantum.executor import Executor, ExecutorField
+from qfedfm.quantum.executors.ideal import Exact
 from qfedfm.reduces.cost import Cost
+from qfedfm.reduces.running import runner
 from qfedfm.reduces.similarity import Similarities, SimilarityReduce, SimilarityWeights
 
 if TYPE_CHECKING:
     from qfedfm.quantum.circuit import Circuit
-    from qfedfm.quantum.executor import Executor
 
 Test = Literal["inversion", "swap"]
 _AMPLITUDES = 2**16
@@ -47,16 +49,19 @@ class FidelityTest(SimilarityReduce):
     qubits: Annotated[int, Field(ge=1, le=10)] = 6
     test: Test = "inversion"
     shots: Annotated[int, Field(ge=1)] | None = None
+    executor: ExecutorField | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        runner(self.name, self.shots, self.executor)
 
     def compare(self, cohort: Cohort, at: ServerAt) -> Similarities:
-        from qfedfm.quantum.executor import Exact, Shots
-
         order = np.argsort(cohort.clients)
         key = at.key.fold("fidelity", at.round)
         states = self.states(cohort, key.fold("sketch", at.layout.digest.hex()))[order]
         values, unrelated = np.eye(len(order)), self.unrelated(cohort.layout.size)
         values[~np.eye(len(order), dtype=bool)] = unrelated
-        executor: Executor = Exact() if self.shots is None else Shots(self.shots)
+        executor = runner(self.name, self.shots, self.executor) or Exact()
         directed = np.flatnonzero(np.linalg.norm(states, axis=1))
         first, second = np.triu_indices(len(directed), 1)
         i, j = directed[first], directed[second]
@@ -134,6 +139,7 @@ class Fidelity(FidelityTest, SimilarityWeights):
         qubits: q; 2^q − 1 numbers stand for an update.
         test: ``inversion`` or ``swap``.
         shots: of each circuit; None for exact probabilities.
+        executor: where the circuits run, in the place of ``shots``.
         margin: how much more than 1/4 the median fidelity must be.
         longest: updates longer than this many median lengths are held to it.
 

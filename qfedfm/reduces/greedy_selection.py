@@ -10,7 +10,8 @@ import numpy as np
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.qaoa import Quadratic
-from qfedfm.reduces.selection import Choice, SelectionReduce
+from qfedfm.reduces.choice import Choice
+from qfedfm.reduces.selection import SelectionReduce
 
 
 @part("greedy-selection", paper="none: backward elimination")
@@ -21,9 +22,10 @@ class GreedySelection(SelectionReduce):
 
     Args:
         hostile: f, how many updates are left out.
+        objective: ``squares``, the sum of the squared distances, or ``diameter``, the largest distance.
 
     Raises:
-        ConfigError: ``hostile`` is negative.
+        ConfigError: a field is out of range.
         StackError: fewer than 2f + 1 updates.
     """
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, final
+from typing import TYPE_CHECKING, Annotated, Literal, final
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from pydantic import Field
 
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
-from qfedfm.quantum.qaoa import Mixer, Quadratic, approximation_ratio, qaoa_angles, xy_qaoa_circuit
+from qfedfm.quantum.executor import Executor, ExecutorField
+from qfedfm.quantum.executors.ideal import Shots
+from qfedfm.quantum.qaoa import Quadratic, approximation_ratio, qaoa_angles, qaoa_circuit, xy_qaoa_circuit
+from qfedfm.reduces.choice import Choice
 from qfedfm.reduces.cost import Cost
-from qfedfm.reduces.selection import Choice, SelectionReduce
+from qfedfm.reduces.selection import SelectionReduce
 
 if TYPE_CHECKING:
     from qfedfm.quantum.circuit import Circuit
 
-_MOST_CLIENTS = 16
+AnyMixer = Literal["ring", "complete", "x"]
+"""The XY mixers, and the X mixer with a penalty."""
+MOST_CLIENTS = 16
+"""Qubits of a circuit whose angles are trained in every round."""
 _RATE, _BETAS = 0.05, (0.8, 0.95)
 """Of Adam over the angles, in radians at a problem whose Ising coefficients have unit length."""
 
@@ -35,18 +41,23 @@ _RATE, _BETAS = 0.05, (0.8, 0.95)
 @dataclass(frozen=True)
 class QaoaSelection(SelectionReduce):
     """`SelectionReduce` by `xy_qaoa_circuit`: a qubit for each client; only choices of n − f clients have amplitude.
+    With the mixer ``x`` by `qaoa_circuit`, where all choices have, and a penalty speaks against the other sizes.
 
     The 2p angles go down ⟨C⟩ by Adam from a linear ramp, with the exact gradient of a simulation: one circuit a step.
-    Then the circuit is measured ``shots`` times, and the best choice that was seen is taken. With as many shots as
+    Then the circuit is measured ``shots`` times, and the best choice of the right size that was seen is taken; noise
+    gives other sizes too (``feasible`` is the share of the right ones), and where it gives nothing else, all clients
+    are taken. With as many shots as
     there are choices, drawing at random finds the best one as well; so the history has the ``approximation_ratio`` of
     the whole distribution, and ``random_ratio``, that of all choices alike (depth 0).
 
     Args:
         hostile: f, how many updates are left out.
+        objective: ``squares``, the sum of the squared distances, or ``diameter``, the largest distance.
         depth: p, layers of phase and mixer.
-        mixer: ``ring`` or ``complete``.
+        mixer: ``ring`` or ``complete`` (XY), or ``x``.
         steps: of the angles' descent.
         shots: of the final circuit.
+        executor: where the final circuit runs, in the place of ``shots``.
 
     Raises:
         ConfigError: a field is out of range, or (in `reduce`) there are more than 16 updates.
@@ -54,29 +65,60 @@ class QaoaSelection(SelectionReduce):
     """
 
     depth: Annotated[int, Field(ge=1)] = 2
-    mixer: Mixer = "ring"
+    mixer: AnyMixer = "ring"
     steps: Annotated[int, Field(ge=0)] = 40
     shots: Annotated[int, Field(ge=1)] = 64
+    executor: ExecutorField | None = None
 
     def choose(self, problem: Quadratic, size: int, key: Key) -> Choice:
-        from qfedfm.quantum.circuit import Circuit
-        from qfedfm.quantum.executor import Shots
-
-        if problem.n > _MOST_CLIENTS:
+        if problem.n > MOST_CLIENTS:
             remedy = "invite fewer clients, or take annealed-selection"
-            raise ConfigError(f"a selection among {problem.n} clients by a circuit", f"at most {_MOST_CLIENTS}", remedy)
-        scaled = unit(problem)
-        circuit = Circuit(xy_qaoa_circuit(scaled, size, self.depth, self.mixer))
-        theta, probabilities = trained(circuit, scaled, self.depth, self.steps)
-        measured = Shots(self.shots).run(circuit, theta[None], key)
-        seen = np.flatnonzero(measured.probabilities[0])
-        outcome = int(seen[problem.values()[seen].argmin()])
-        named = {
-            "approximation_ratio": approximation_ratio(problem, probabilities, size),
-            "random_ratio": approximation_ratio(problem, uniform(problem.n, size), size),
-        }
-        cost = Cost(Counter({"exact": self.steps + 1})) + Cost.of(measured)
-        return Choice((outcome >> np.arange(problem.n)) & 1 == 1, cost, named)
+            raise ConfigError(f"a selection among {problem.n} clients by a circuit", f"at most {MOST_CLIENTS}", remedy)
+        everyone, executor = np.ones(problem.n, bool), self.executor or Shots(self.shots)
+        return measured_choice(problem, size, key, self.depth, self.mixer, self.steps, executor, everyone)
+
+
+def measured_choice(
+    problem: Quadratic,
+    size: int,
+    key: Key,
+    depth: int,
+    mixer: AnyMixer,
+    steps: int,
+    executor: Executor,
+    otherwise: Bool[np.ndarray, " n"],
+) -> Choice:
+    """The best choice that a trained QAOA circuit shows; see `QaoaSelection`.
+
+    Args:
+        problem: C, of which not all values are equal.
+        size: k.
+        key: of the shots.
+        depth: p.
+        mixer: ``ring``, ``complete`` or ``x``.
+        steps: of the angles' descent.
+        executor: runs the final circuit.
+        otherwise: the choice where no outcome has k ones.
+    """
+    from qfedfm.quantum.circuit import Circuit
+
+    scaled = unit(problem.penalised(size) if mixer == "x" else problem)
+    circuit = Circuit(qaoa_circuit(scaled, depth) if mixer == "x" else xy_qaoa_circuit(scaled, size, depth, mixer))
+    theta, probabilities = trained(circuit, scaled, depth, steps)
+    measured = executor.run(circuit, theta[None], key)
+    found = np.where(uniform(problem.n, size) > 0, measured.probabilities[0], 0.0)
+    start = np.full(2**problem.n, 0.5**problem.n) if mixer == "x" else uniform(problem.n, size)
+    seen = np.flatnonzero(found)
+    named = {
+        "feasible": float(found.sum()),
+        "approximation_ratio": approximation_ratio(problem, probabilities, size),
+        "random_ratio": approximation_ratio(problem, start, size),
+    }
+    cost = Cost(Counter({"exact": steps + 1})) + Cost.of(measured)
+    if not len(seen):
+        return Choice(otherwise, cost, named)
+    outcome = int(seen[problem.values()[seen].argmin()])
+    return Choice((outcome >> np.arange(problem.n)) & 1 == 1, cost, named)
 
 
 def unit(problem: Quadratic) -> Quadratic:
@@ -100,7 +142,7 @@ def trained(
     Dicke state begins at the mixer's end). ``steps`` + 1 circuits.
 
     Args:
-        circuit: `xy_qaoa_circuit` of the problem.
+        circuit: `xy_qaoa_circuit` or `qaoa_circuit` of the problem.
         problem: C.
         depth: p.
         steps: of the descent; 0 keeps the ramp.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 from pydantic import Field
 
 from qfedfm.core.checks import check_fields, require_rows
@@ -16,25 +16,11 @@ from qfedfm.core.key import Key
 from qfedfm.core.parts import Law, Reduce, ServerAt
 from qfedfm.quantum.qaoa import Quadratic
 from qfedfm.reduces._columns import combine
-from qfedfm.reduces.cost import Cost
+from qfedfm.reduces.choice import Choice
+from qfedfm.reduces.diameter import narrowest
 
 _FARTHEST = 10.0
 """Of the median distance: what a distance counts at most, so that one huge update does not level all the others."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which clients were taken.
-
-    Args:
-        bits: one for each client, in ascending order of the ids.
-        cost: of finding them.
-        named: numbers for the history.
-    """
-
-    bits: Bool[np.ndarray, " n"]
-    cost: Cost = field(default_factory=Cost)
-    named: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,15 +31,19 @@ class SelectionReduce(Reduce):
     honest majority. As minimum-diameter averaging (El Mhamdi et al., ICML 2018, arXiv 1802.07927) with the sum of the
     squared distances in the place of the largest, which is quadratic in the bits.
 
+    With the objective ``diameter`` it is the largest distance itself, found by `narrowest`.
+
     Args:
         hostile: f, how many updates are left out.
+        objective: ``squares``, the sum, or ``diameter``.
 
     Raises:
-        ConfigError: ``hostile`` is negative.
+        ConfigError: a field is out of range.
         StackError: fewer than 2f + 1 updates.
     """
 
     hostile: Annotated[int, Field(ge=0)] = 1
+    objective: Literal["squares", "diameter"] = "squares"
 
     laws = (Reduce.laws - {Law.IDENTITY}) | {Law.TRANSLATION, Law.CONVEX}
     exempt = {Law.IDENTITY: "needs at least 2·hostile + 1 updates"}  # noqa: RUF012
@@ -71,11 +61,14 @@ class SelectionReduce(Reduce):
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
         require_rows(self, cohort)
         order, size = np.argsort(cohort.clients), cohort.n - self.hostile
-        problem = closeness(cohort.distances.squares[np.ix_(order, order)])
+        squares, key = cohort.distances.squares[np.ix_(order, order)], at.key.fold("selection", at.round)
+        problem = closeness(squares)
         if size == cohort.n or problem is None:
             choice = Choice(np.arange(cohort.n) < size)
+        elif self.objective == "diameter":
+            choice = narrowest(squares, size, self.choose, key)
         else:
-            choice = self.choose(problem, size, at.key.fold("selection", at.round))
+            choice = self.choose(problem, size, key)
         chosen = np.empty(cohort.n, bool)
         chosen[order] = choice.bits
         weights = np.where(chosen, cohort.shares, 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -17,6 +17,7 @@ from qfedfm.core.layout import Layout
 from qfedfm.core.parts import Law, Objective, Reduce, ServerAt
 from qfedfm.reduces.blocks import Blocks, Per, blocks_of, check_per, reduced_by_block, scattered
 from qfedfm.reduces.client_weights import Problem, plausible, problem_of, standardised
+from qfedfm.reduces.cost import Cost
 
 _BETAS = (0.8, 0.95)
 """Of Adam: a descent of some fifty steps ends before the momentum of the usual (0.9, 0.999) has died down."""
@@ -30,8 +31,7 @@ class Point:
     """The model's probabilities at θ, one line for each line of θ, and what they cost."""
 
     probabilities: Float64[np.ndarray, "*b k"]
-    circuits: int = 0
-    shots: int = 0
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -147,13 +147,12 @@ class LearnedWeights(Reduce):
 
 
 @dataclass(frozen=True)
-class _Cost:
-    circuits: int = 0
-    shots: int = 0
+class _Spent:
+    cost: Cost = field(default_factory=Cost)
     passes: int = 0
 
-    def __add__(self, other: _Cost) -> _Cost:
-        return _Cost(self.circuits + other.circuits, self.shots + other.shots, self.passes + other.passes)
+    def __add__(self, other: _Spent) -> _Spent:
+        return _Spent(self.cost + other.cost, self.passes + other.passes)
 
 
 @dataclass(frozen=True)
@@ -177,13 +176,13 @@ class _Round:
     blocks: Blocks
     clients: int
 
-    def look(self, theta: Float64[np.ndarray, "b p"], key: Key, *, last: bool = False) -> tuple[_Candidate, _Cost]:
+    def look(self, theta: Float64[np.ndarray, "b p"], key: Key, *, last: bool = False) -> tuple[_Candidate, _Spent]:
         """One pass over the validation data at θ, for the loss alone if it is the last."""
         point = self.model.probabilities(theta, self.clients, key)
         weights = self.problem.weights(point.probabilities)
         delta = self.blocks.combined(weights, self.X)
         loss, target = (_finite(self.objective.loss(delta)), np.zeros((0, 0))) if last else self.measured(delta)
-        return _Candidate(theta, weights, delta, loss, target), _Cost(point.circuits, point.shots, 1)
+        return _Candidate(theta, weights, delta, loss, target), _Spent(point.cost, 1)
 
     def measured(self, delta: Float32[np.ndarray, " d"]) -> tuple[float, Float64[np.ndarray, "b n"]]:
         """The loss at a delta and the standardised slopes there; infinity and lengths where it is not finite."""
@@ -194,7 +193,7 @@ class _Round:
 
     def descend(
         self, theta: Float64[np.ndarray, "b p"], target: Float64[np.ndarray, "b n"], key: Key
-    ) -> tuple[np.ndarray, _Cost]:
+    ) -> tuple[np.ndarray, _Spent]:
         trust = self.model.trusted(self.objective.rows)
         return descend(self.model, self.problem, theta, target, self.clients, key, trust)
 
@@ -207,7 +206,7 @@ def learn(
     blocks = blocks_of(cohort.layout, model.per)
     if len(rows) == 1:
         weights = scattered(np.ones((blocks.count, 1)), rows, cohort.n)
-        diagnostics = _diagnostics(state, _Cost(), weights)
+        diagnostics = _diagnostics(state, _Spent(), weights)
         return reduced_by_block(blocks, cohort, cohort.X[rows[0]].copy(), weights, diagnostics), state
     X = cohort.X if np.array_equal(rows, np.arange(cohort.n)) else cohort.X[rows]
     playing = _Round(model, problem, X, objective, blocks, len(state["population"]))
@@ -219,7 +218,7 @@ def learn(
     return reduced_by_block(blocks, cohort, best.delta, weights, diagnostics), after
 
 
-def _trained(playing: _Round, theta: Float64[np.ndarray, "b p"], key: Key) -> tuple[_Candidate, _Candidate, _Cost]:
+def _trained(playing: _Round, theta: Float64[np.ndarray, "b p"], key: Key) -> tuple[_Candidate, _Candidate, _Spent]:
     """The first candidate, the best one, and the cost of finding it."""
     candidate, total = playing.look(theta, key.fold(0, "look"))
     first = best = candidate
@@ -228,7 +227,7 @@ def _trained(playing: _Round, theta: Float64[np.ndarray, "b p"], key: Key) -> tu
         target = candidate.target
         if stage and candidate is not best:
             target = np.maximum(target, playing.measured(np.zeros(playing.X.shape[1], np.float32))[1])
-            total += _Cost(passes=1)
+            total += _Spent(passes=1)
         theta, cost = playing.descend(candidate.theta, target, key.fold(stage))
         candidate, looking = playing.look(theta, key.fold(stage + 1, "look"), last=stage + 1 == gradients)
         total += cost + looking
@@ -249,24 +248,23 @@ def descend(
     clients: int,
     key: Key,
     trust: float,
-) -> tuple[np.ndarray, _Cost]:
+) -> tuple[np.ndarray, _Spent]:
     """The optimiser's steps on the linearised loss."""
-    moments, total = EMPTY, _Cost()
+    moments, total = EMPTY, _Spent()
     for step in range(model.steps):
         point, pullback = model.evaluate(theta, clients, key.fold(step))
         weights = problem.weights(point.probabilities)
         v = problem.gradient(point.probabilities, problem.slope(weights, target, trust))
         theta, moments = model.advance(theta, pullback(v), moments)
-        total += _Cost(point.circuits, point.shots)
+        total += _Spent(point.cost)
     return theta, total
 
 
-def _diagnostics(state: State, cost: _Cost, weights: np.ndarray) -> dict[str, float]:
+def _diagnostics(state: State, spent: _Spent, weights: np.ndarray) -> dict[str, float]:
     return {
-        "circuits": float(cost.circuits),
-        "shots": float(cost.shots),
+        **spent.cost.diagnostics(),
         "reduce_parameters": float(state["theta"].size),
-        "validation_passes": float(cost.passes),
+        "validation_passes": float(spent.passes),
         "min_weight": float(weights.min()),
         "max_weight": float(weights.max()),
     }

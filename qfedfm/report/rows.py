@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from qfedfm.report import numbers
-from qfedfm.report.circuit import reduce_config
 from qfedfm.report.look import DIAMOND
 from qfedfm.report.study import Study
 from qfedfm.report.table import average
@@ -127,22 +126,6 @@ def refused(study: Study) -> Rows:
 def environment(study: Study) -> Rows:
     """Versions, machine, commit, configuration hash."""
     return Rows(("what", "value"), tuple(_flat(study.results.get("environment") or {})), 2)
-
-
-def execution(study: Study) -> list[str]:
-    """For each quantum method a line that says whether its circuits ran exactly or with shots, and how many."""
-    lines = []
-    for method in (name for name in study.methods if name in study.quantum):
-        mine = [run for run in study.runs if run["method"] == method]
-        circuits, shots = average(mine, "circuits"), average(mine, "shots")
-        config = reduce_config(study, method)
-        each = config.get("shots") if isinstance(config, Mapping) else None
-        how = (
-            f"{numbers.count(each)} shots a circuit" if each else "shots" if shots else "exact probabilities, no shots"
-        )
-        spent = f", {numbers.count(shots)} shots in all" if shots else ""
-        lines.append(f"{named(study, method)}: {how}; {numbers.count(circuits)} circuits a run{spent}.")
-    return lines
 
 
 def named(study: Study, method: str) -> str:

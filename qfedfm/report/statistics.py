@@ -15,6 +15,8 @@ LEVEL = 0.95
 """Confidence level of every interval."""
 POWER = 0.8
 """Probability with which a detectable difference is detected."""
+MARGIN = 0.01
+"""The equivalence margin of accuracies, set before any study: one percentage point."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,30 @@ def detectable(deviation: float, n: int, alpha: float = 1 - LEVEL, power: float 
     if not 0 < alpha < power < 1:
         raise DataError(f"level {alpha} and power {power}", "0 < level < power < 1")
     return _detectable_shift(n, alpha, power) * deviation / math.sqrt(n)
+
+
+def equivalent(found: Estimate, margin: float = MARGIN, alpha: float = 1 - LEVEL) -> bool:
+    """Whether a true mean difference of ``margin`` or more, in either direction, is rejected at level α.
+
+    Two one-sided t-tests (Schuirmann, J. Pharmacokinet. Biopharm. 15, 657, 1987): the 1 − 2α interval
+    x̄ ± t_{1−α, n−1} · s / √n lies between −margin and margin. One value says nothing; values that do not vary, what
+    they say.
+
+    Args:
+        found: the differences.
+        margin: in their unit.
+        alpha: the level of each of the two tests.
+
+    Example:
+        >>> equivalent(estimate([0.001, -0.002, 0.003])), equivalent(estimate([0.03, -0.02]))
+        (True, False)
+    """
+    from scipy.special import stdtrit
+
+    if found.deviation is None:
+        return False
+    half = float(stdtrit(found.n - 1, 1 - alpha)) * found.deviation / math.sqrt(found.n)
+    return abs(found.mean) + half < margin
 
 
 @functools.lru_cache(maxsize=64)

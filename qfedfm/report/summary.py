@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from qfedfm.report.statistics import Estimate, estimate, paired
+from qfedfm.report.statistics import MARGIN, Estimate, equivalent, estimate, paired
 
 Run = Mapping[str, Any]
 QUESTION = "Does the quantum module earn its place?"
@@ -153,6 +153,8 @@ def _compare(
         "ci95": list(found.interval) if found.interval else None,
         "seeds": found.n,
         "detectable": found.detectable,
+        "equivalent": equivalent(found),
+        "margin": MARGIN,
         "finding": finding(found),
         "sentence": sentence(method, f"{role} {other}", found),
     }
@@ -251,6 +253,7 @@ def _evidence(line: Mapping[str, Any]) -> list[str]:
     found = (
         [
             twin["sentence"],
+            *_equivalence(line["method"], twin),
             f"Of the twins of {line['method']}, {twin['twin']} is the strongest by {twin['strongest_by']}.",
         ]
         if twin
@@ -259,6 +262,15 @@ def _evidence(line: Mapping[str, Any]) -> list[str]:
     if best and not (twin and best["other"] == twin["twin"]):
         found.append(best["sentence"])
     return found + [control["sentence"] for control in line["vs_controls"]]
+
+
+def _equivalence(method: str, twin: Mapping[str, Any]) -> list[str]:
+    """Whether the difference is too small to matter, where the comparison says so."""
+    if twin["finding"] == "undecided" or "equivalent" not in twin:
+        return []
+    shown = "are equivalent" if twin["equivalent"] else "were not shown to be equivalent"
+    within = f"within {100 * twin['margin']:.0f} point (two one-sided tests of 5 %)"
+    return [f"{method} and {twin['twin']} {shown} {within}."]
 
 
 def _validation(runs: Sequence[Run]) -> list[str]:

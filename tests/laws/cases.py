@@ -14,20 +14,41 @@ from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Objective, Reduce, ServerAt
 from qfedfm.core.registry import Entry, build, entries
+from qfedfm.incentives.selector import SKETCH, Seen
 
 QUICK = {"steps": 4, "gradients": 1}
 SLOW = ("born", "born-no-entangler", "amplitudes", "softmax", "simplex")
 OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     **{("reduce", name): (QUICK,) for name in SLOW},
-    ("reduce", "born"): (QUICK, {"steps": 2, "gradients": 1, "shots": 64}),
+    ("reduce", "born"): (
+        QUICK,
+        {"steps": 2, "gradients": 1, "shots": 64},
+        {"steps": 2, "gradients": 1, "executor": {"name": "shots", "shots": 16}},
+    ),
     ("reduce", "fidelity"): ({"qubits": 3}, {"qubits": 2, "shots": 100}, {"qubits": 1, "test": "swap"}),
     ("reduce", "fidelity-unsigned"): ({"qubits": 3},),
     ("reduce", "fidelity-outlier"): ({"qubits": 3},),
     ("reduce", "fidelity-cluster"): ({"qubits": 3},),
-    ("reduce", "qaoa-selection"): ({"depth": 1, "steps": 3},),
+    ("reduce", "qaoa-selection"): ({"depth": 1, "steps": 3}, {"depth": 1, "steps": 2, "mixer": "x"}),
+    ("reduce", "exact-selection"): ({}, {"objective": "diameter"}),
     ("reduce", "krum"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("reduce", "multi-krum"): ({}, {"hostile": 2, "select": 2}),
     ("reduce", "trimmed-mean"): ({}, {"hostile": 0}, {"hostile": 3}),
+    ("selector", "qaoa-choice"): ({"depth": 1, "steps": 2, "shots": 16, "candidates": 5},),
+    ("selector", "greedy-choice"): ({}, {"candidates": 4}),
+    ("executor", "readout"): ({"inner": {"name": "shots", "shots": 400}},),
+    ("executor", "zne"): ({"inner": {"name": "shots", "shots": 4000}},),
+    ("executor", "twirl"): ({"inner": {"name": "shots", "shots": 400}, "instances": 2},),
+    ("executor", "cache"): ({"inner": {"name": "shots", "shots": 400}},),
+    ("executor", "retry"): ({"inner": {"name": "shots", "shots": 400}},),
+    ("executor", "budget"): ({"inner": {"name": "shots", "shots": 400}, "shots": 10**9},),
+    ("executor", "shots"): ({"shots": 400},),
+    ("contribution", "amplitude-estimation"): ({"depth": 1}, {"depth": 0, "executor": "exact"}),
+    ("executor", "pennylane"): ({}, {"shots": 400}, {"device": "lightning.qubit", "shots": 400}),
+    ("executor", "braket"): ({}, {"shots": 400}),
+    ("executor", "ibm"): ({"shots": 400},),
+    ("executor", "ionq"): (),  # runs in a cloud only; tests/quantum/test_ionq.py holds it to a stand-in of the service
+    ("executor", "aer"): ({}, {"shots": 400}, {"noise": "manila"}, {"noise": "manila", "shots": 400}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }
@@ -98,6 +119,18 @@ class Case:
 
     def population(self, cohort: Cohort) -> tuple[int, ...]:
         return tuple(range(3 * cohort.n))
+
+    def invitations(self) -> tuple[tuple[int, ...], int]:
+        """A population, and how many of it a round invites."""
+        population = tuple(sorted(self.rng.permutation(30)[: 3 + self.extra].tolist()))
+        return population, int(self.rng.integers(1, 4))
+
+    def seen(self, invited: tuple[int, ...]) -> Seen:
+        """What a server could see of a round that invited these clients; one of them may be silent."""
+        sketches = self.rng.normal(size=(len(invited) + 1, SKETCH)) * 10.0**self.exponent
+        loud = invited[1:] if self.equal else invited
+        aggregate = None if self.offset and self.equal else sketches[-1]
+        return Seen(invited, dict(zip(loud, sketches, strict=False)), aggregate)
 
     def server_at(self, part: Reduce | None = None) -> ServerAt:
         model = np.zeros(self.layout.size, np.float32)

@@ -10,6 +10,9 @@ from qfedfm.core.cohort import Reduced
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.parts import Codec, CohortLayer, Law, Reduce, VectorLayer
+from qfedfm.incentives.contribution import Contribution, Shares
+from qfedfm.incentives.selector import Invitation, Selector
+from qfedfm.quantum.executor import Executor, Outcome
 from tests.laws.cases import Case
 from tests.laws.checks import CHECKS
 
@@ -85,7 +88,46 @@ class WrongVector(VectorLayer):
         return x * np.float32(2)
 
 
-KINDS = {"reduce": Wrong, "cohort layer": WrongLayer, "codec": WrongCodec, "vector layer": WrongVector}
+@dataclass(frozen=True)
+class WrongContribution(Contribution):
+    law: Law
+
+    def shares(self, game, key):
+        return Shares(np.array([float.fromhex(os.urandom(4).hex())]), np.zeros(1), 0, 0)
+
+
+@dataclass(frozen=True)
+class WrongExecutor(Executor):
+    law: Law
+
+    def run(self, circuit, parameters, key):
+        noise = int.from_bytes(os.urandom(4), "little") / 2**33
+        line = np.full(2**circuit.qubits, 2.0**-circuit.qubits)
+        line[:2] += line[0] * np.array([noise, -noise])
+        return Outcome(np.tile(line, (len(parameters), 1)), None, len(parameters), 0)
+
+
+@dataclass(frozen=True)
+class WrongSelector(Selector):
+    law: Law
+
+    def select(self, population, size, state, round, key):  # noqa: A002
+        start = os.urandom(1)[0] if self.law is Law.SAME_KEY else int(state.get("last", 0))
+        return Invitation(tuple(sorted(population[(start + i) % len(population)] for i in range(size))))
+
+    def learn(self, state, round, seen):  # noqa: A002
+        return {"last": np.array(next(iter(seen.sketches), 0))}
+
+
+KINDS = {
+    "reduce": Wrong,
+    "cohort layer": WrongLayer,
+    "codec": WrongCodec,
+    "vector layer": WrongVector,
+    "contribution": WrongContribution,
+    "executor": WrongExecutor,
+    "selector": WrongSelector,
+}
 
 
 def finds(kind: str, law: Law) -> bool:

@@ -13,16 +13,34 @@ from qfedfm.clients.method import LocalMethod
 from qfedfm.core.cohort import Cohort
 from qfedfm.core.errors import ConfigError, QfedfmError, StackError
 from qfedfm.core.float32 import Float32Codec
+from qfedfm.core.key import Key
 from qfedfm.core.parts import Codec, CohortLayer, Part, Reduce, ServerOptimizer, SumReduce, VectorLayer
 from qfedfm.core.registry import Entry, build, describe, entries
 from qfedfm.core.stack import bind, stack
+from qfedfm.incentives.contribution import Contribution
+from qfedfm.incentives.game import Game
+from qfedfm.incentives.selector import Selector
+from qfedfm.quantum.ansatz import born_circuit
+from qfedfm.quantum.circuit import Circuit
+from qfedfm.quantum.executor import COLUMNS, Executor
 from tests.laws.cases import Case, Subject, all_entries, cases, reloaded, same_state, subjects
 from tests.laws.checks import CHECKS, close
 
 ENTRIES = all_entries()
 SUBJECTS = subjects()
 REGISTERED = [subject for subject in SUBJECTS if subject.entry.part is not Float32Codec]
-KINDS = (VectorLayer, Codec, CohortLayer, Reduce, ServerOptimizer, LocalMethod, Attack)
+KINDS = (
+    VectorLayer,
+    Codec,
+    CohortLayer,
+    Reduce,
+    ServerOptimizer,
+    LocalMethod,
+    Attack,
+    Executor,
+    Contribution,
+    Selector,
+)
 exploring = settings(max_examples=20, deadline=None, derandomize=True)
 
 
@@ -304,6 +322,70 @@ def test_a_local_methods_state_survives_saving(subject):
         server, saved = part.close(delta, 0.3, 1, 4, server), part.close(delta, 0.3, 1, 4, loaded[0])
         assert same_state(server, saved)
         assert all(np.isfinite(value).all() for value in (*own.values(), *server.values()))
+
+
+@each(Executor)
+def test_an_executor_gives_a_line_on_the_simplex_for_each_line_of_parameters(subject):
+    part, circuit = subject.part, Circuit(born_circuit(2, 1))
+    theta = np.random.default_rng(0).uniform(-3, 3, (3, 4))
+    outcome = part.run(circuit, theta, Key.of(0))
+    assert outcome.probabilities.shape == (3, 4)
+    assert outcome.probabilities.min() >= 0
+    np.testing.assert_allclose(outcome.probabilities.sum(axis=1), 1, atol=1e-9)
+    assert outcome.column in COLUMNS
+    assert outcome.circuits >= 3
+    assert outcome.shots >= 0
+    if outcome.counts is not None:
+        np.testing.assert_allclose(outcome.counts / outcome.counts.sum(axis=1, keepdims=True), outcome.probabilities)
+    with pytest.raises(ConfigError, match="parameters"):
+        part.run(circuit, theta[:, :3], Key.of(0))
+
+
+@each(Executor)
+def test_an_executor_is_close_to_the_ideal_circuit(subject):
+    circuit = Circuit(born_circuit(2, 1))
+    theta = np.random.default_rng(1).uniform(-3, 3, (4, 4))
+    ideal, _ = circuit.program.evaluate(theta)
+    found = subject.part.run(circuit, theta, Key.of(0)).probabilities
+    assert np.abs(found - ideal).sum(axis=1).max() / 2 < 0.3
+
+
+@each(Contribution)
+def test_a_contribution_divides_what_the_coalition_of_all_is_worth(subject):
+    """Where every marginal contribution is the same, all methods give it, and the sum is v(N) − v(∅)."""
+    game = Game(3, lambda coalition: 2.0 - 0.5 * len(coalition))
+    shares = subject.part.shares(game, Key.of(0))
+    np.testing.assert_allclose(shares.values, -0.5, atol=1e-9)
+    assert (shares.standard_errors >= 0).all()
+    assert (shares.calls, shares.evaluations) == (game.calls, game.evaluations)
+
+
+@each(Selector)
+def test_a_selector_invites_as_many_different_clients_as_it_is_told(subject):
+    part = subject.part
+
+    @exploring
+    @given(cases)
+    def holds(case: Case) -> None:
+        population, size = case.invitations()
+        state = {}
+        for number in range(1, 4):
+            before = {name: value.copy() for name, value in state.items()}
+            key = Key.of(case.seed).fold(number)
+            part.check(len(population), size)
+            found = part.select(population, size, state, number, key)
+            assert found.clients == tuple(sorted(set(found.clients)))
+            assert len(found.clients) == size
+            assert set(found.clients) <= set(population)
+            assert all(isinstance(value, float) and np.isfinite(value) for value in found.diagnostics.values())
+            after = part.learn(state, number, case.seen(found.clients))
+            assert same_state(before, state)
+            assert part.select(population, size, reloaded(state), number, key) == found
+            assert same_state(part.learn(reloaded(state), number, case.seen(found.clients)), after)
+            assert all(np.isfinite(value).all() for value in after.values())
+            state = after
+
+    holds()
 
 
 def test_every_kind_in_the_register_is_tested_here():

@@ -14,7 +14,7 @@ from qfedfm.core.key import Key
 from qfedfm.quantum import catalogue as module
 from qfedfm.quantum.catalogue import FAMILIES, catalogue, piece
 from qfedfm.quantum.circuit import Circuit
-from qfedfm.quantum.executor import Exact
+from qfedfm.quantum.executors.ideal import Exact
 from qfedfm.quantum.piece import Piece, bind, qasm
 from tests.quantum.circuits import angles
 
@@ -123,7 +123,7 @@ def test_any_size_has_a_name(name: str, qubits: int) -> None:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_what_every_family_says(family) -> None:
     assert family.usage.startswith(f"{family.name}:")
-    assert any(year in family.source for year in ("2001", "2005", "2014", "2018", "2019", "2020"))
+    assert any(year in family.source for year in ("2001", "2002", "2005", "2014", "2018", "2019", "2020"))
     with pytest.raises(ConfigError, match=f"circuit '{family.name}'; expected {family.name}:[A-Z]+"):
         piece(family.name)
 

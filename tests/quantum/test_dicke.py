@@ -8,7 +8,7 @@ from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.dicke import dicke_circuit
-from qfedfm.quantum.executor import Exact
+from qfedfm.quantum.executors.ideal import Exact
 
 
 @pytest.mark.parametrize("qubits", range(1, 9))

@@ -16,7 +16,7 @@ from qfedfm.quantum.encoding import (
     swap_fidelity,
     swap_test,
 )
-from qfedfm.quantum.executor import Exact, Shots
+from qfedfm.quantum.executors.ideal import Exact, Shots
 
 
 def vectors(seed: int, *shape: int) -> np.ndarray:

@@ -3,9 +3,12 @@ import pytest
 
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
+from qfedfm.core.registry import build, describe
 from qfedfm.quantum.ansatz import born_circuit, uniform_start
 from qfedfm.quantum.circuit import Circuit
-from qfedfm.quantum.executor import Exact, Shots, shots_for_error
+from qfedfm.quantum.executor import shots_for_error
+from qfedfm.quantum.executors.ideal import Exact, Shots
+from qfedfm.reduces.born import Born
 from tests.quantum.circuits import angles
 
 CIRCUIT = Circuit(born_circuit(3, 2))
@@ -54,5 +57,26 @@ def test_with_that_many_shots_the_error_is_rarely_larger() -> None:
 
 
 def test_refuses_no_shots() -> None:
-    with pytest.raises(ConfigError, match="0 shots; expected at least 1"):
+    with pytest.raises(ConfigError, match="shots = 0; expected greater than or equal to 1"):
         Shots(0)
+
+
+def test_a_part_takes_an_executor_and_describes_it_again() -> None:
+    config = {"name": "born", "executor": {"name": "shots", "shots": 7}}
+    reduce = Born(executor=Shots(7))
+    assert build("reduce", config) == reduce
+    assert describe(reduce)["executor"] == config["executor"]
+    assert build("reduce", describe(reduce)) == reduce
+    assert build("reduce", {"name": "born", "executor": "exact"}).executor == Exact()
+
+
+def test_an_unknown_executor_and_one_beside_shots_are_refused() -> None:
+    for config, match in (
+        ("shot", "unknown executor 'shot'"),
+        ({"name": "shots", "shot": 1}, "unknown option 'shot'"),
+        (3, "executor"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            build("reduce", {"name": "born", "executor": config})
+    with pytest.raises(ConfigError, match="one of the two"):
+        Born(shots=3, executor=Shots(7))

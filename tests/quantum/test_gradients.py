@@ -9,8 +9,8 @@ from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.circuit import Circuit
-from qfedfm.quantum.executor import Exact, Shots
-from qfedfm.quantum.gradients import exact, parameter_shift
+from qfedfm.quantum.executors.ideal import Exact, Shots
+from qfedfm.quantum.gradients import exact, parameter_shift, spsa
 from tests.quantum.circuits import angles, random_circuit
 
 
@@ -28,8 +28,9 @@ def test_the_costs_are_counted() -> None:
     circuit = Circuit(born_circuit(3, 2))
     theta = angles(0, 9)
     shifted = parameter_shift(circuit, theta, Shots(100), Key.of(0))
-    assert (shifted.circuits, shifted.shots) == (19, 1900)
-    assert (exact(circuit, theta).circuits, exact(circuit, theta).shots) == (1, 0)
+    assert (shifted.outcome.circuits, shifted.outcome.shots) == (19, 1900)
+    outcome = exact(circuit, theta).outcome
+    assert (outcome.circuits, outcome.shots) == (1, 0)
 
 
 def test_a_parameter_in_two_gates_is_shifted_in_each() -> None:
@@ -118,3 +119,23 @@ def test_deep_circuits_have_barren_plateaus(qubits: int, with_rz: bool) -> None:
     plus, minus = (Exact().run(circuit, theta + s, Key.of(0)).probabilities[:, 0] for s in (shift, -shift))
     expected = 1 / (2 * (N + 1) ** 2) if with_rz else 1 / (N * (N + 2))
     assert np.var((plus - minus) / 2) == pytest.approx(expected, rel=0.2)
+
+
+def test_spsa_is_right_on_average_and_takes_three_circuits() -> None:
+    circuit, theta, v = Circuit(born_circuit(2, 2)), angles(3, 6), np.random.default_rng(0).normal(size=4)
+    found = np.array([spsa(circuit, theta, Exact(), Key.of(seed), step=0.01).pullback(v) for seed in range(600)])
+    expected = exact(circuit, theta).pullback(v)
+    error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
+    assert (np.abs(found.mean(axis=0) - expected) < 4 * error + 1e-4).all()
+    once = spsa(circuit, theta, Shots(50), Key.of(0))
+    assert (once.outcome.circuits, once.outcome.shots) == (3, 150)
+    assert spsa(circuit, theta, Shots(50), Key.of(0), repetitions=4).outcome.circuits == 9
+
+
+def test_repetitions_of_spsa_lower_its_variance() -> None:
+    circuit, theta, v = Circuit(born_circuit(1, 1)), np.array([0.3, 0.4]), np.array([0.0, 1.0])
+    one, many = (
+        np.std([spsa(circuit, theta, Exact(), Key.of(seed), repetitions).pullback(v)[0] for seed in range(200)])
+        for repetitions in (1, 8)
+    )
+    assert many < one / 2

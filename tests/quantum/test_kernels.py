@@ -7,7 +7,7 @@ from qiskit.quantum_info import Statevector
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.quantum.circuit import Circuit
-from qfedfm.quantum.executor import Exact
+from qfedfm.quantum.executors.ideal import Exact
 from qfedfm.quantum.kernels import iqp_angles, iqp_feature_map, iqp_kernel, zz_angles
 from tests.quantum.circuits import angles
 

@@ -9,7 +9,7 @@ from scipy.linalg import expm
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.quantum.circuit import Circuit
-from qfedfm.quantum.executor import Exact
+from qfedfm.quantum.executors.ideal import Exact
 from qfedfm.quantum.qaoa import (
     Quadratic,
     approximation_ratio,

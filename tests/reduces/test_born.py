@@ -4,6 +4,7 @@ from qiskit.quantum_info import Statevector
 
 import qfedfm as qf
 from qfedfm.core.errors import ConfigError
+from qfedfm.core.registry import build
 from tests.reduces.cohorts import cohort_of, normal
 from tests.reduces.learned import Linear, round_of, start, surrogate
 
@@ -85,7 +86,7 @@ def test_the_control_without_entangler_has_as_many_parameters() -> None:
 @pytest.mark.parametrize("options", [{"layers": 0}, {"shots": 0}])
 @pytest.mark.parametrize("name", ["Born", "BornNoEntangler", "BornRandom"])
 def test_settings_out_of_range_are_refused(name: str, options: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="at least 1 of each"):
+    with pytest.raises(ConfigError, match="greater than or equal to 1"):
         getattr(qf.reduces, name)(**options)
 
 
@@ -117,3 +118,45 @@ def test_the_random_control_with_shots() -> None:
     reduced, _ = round_of(qf.reduces.BornRandom(shots=128), cohort_of(normal(10, 6)), None)
     assert (reduced.diagnostics["circuits"], reduced.diagnostics["shots"]) == (1, 128)
     assert reduced.row_weights.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("options", [{"shots": 200}, {}], ids=str)
+def test_a_round_under_the_noise_of_a_device(options):
+    """The weights are those of the circuit on the device, counted in the column of noise."""
+    cohort, objective = surrogate(4, 3, seed=0)
+    executor = {"name": "aer", "noise": "manila", **options}
+    reduce = build("reduce", {"name": "born", "layers": 1, "steps": 4, "gradients": 1, "executor": executor})
+    reduced, state = round_of(reduce, cohort, objective)
+    circuits = 4 * (1 + 2 * 4) + 2
+    assert reduced.diagnostics["circuits"] == reduced.diagnostics["circuits_noise"] == circuits
+    assert reduced.diagnostics["shots"] == options.get("shots", 0) * circuits
+    ideal = Statevector(reduce.circuit(4).assign_parameters(state["theta"])).probabilities()
+    share = cohort.weights * ideal / (cohort.weights @ ideal)
+    assert 1e-3 < np.abs(reduced.row_weights - share).sum() / 2 < 0.3
+    assert reduced.row_weights.sum() == pytest.approx(1)
+
+
+def own_ansatz(qubits):
+    circuit = qf.reduces.Born(layers=2).circuit(2**qubits)
+    circuit.rz(circuit.parameters[0], 0)
+    return circuit
+
+
+@pytest.mark.parametrize("ansatz", ["tests.reduces.test_born:own_ansatz", own_ansatz, own_ansatz(3)], ids=str)
+def test_a_circuit_of_ones_own(ansatz):
+    cohort, objective = surrogate(8, 3, seed=0)
+    reduce = qf.reduces.Born(ansatz=ansatz, steps=20)
+    first = start(reduce, cohort.clients)
+    assert first["theta"].shape == (9,)
+    reduced, state = round_of(reduce, cohort, objective)
+    p = Statevector(own_ansatz(3).assign_parameters(state["theta"])).probabilities()
+    np.testing.assert_allclose(reduced.row_weights, cohort.weights * p / (cohort.weights @ p), atol=1e-12)
+    assert reduced.diagnostics["reduce_parameters"] == 9
+    assert reduced.row_weights[:3].sum() < 0.1
+    with_shots, _ = round_of(qf.reduces.Born(ansatz=ansatz, steps=2, shots=100), cohort, objective)
+    assert with_shots.diagnostics["circuits_shots"] > 0
+
+
+def test_a_circuit_of_ones_own_with_other_qubits_is_refused_at_the_start():
+    with pytest.raises(ConfigError, match="of 3 qubits; expected 2"):
+        start(qf.reduces.Born(ansatz=own_ansatz(3)), range(4))

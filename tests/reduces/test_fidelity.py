@@ -7,7 +7,7 @@ import qfedfm as qf
 from qfedfm.core import registry
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
-from qfedfm.quantum.executor import Exact, Shots
+from qfedfm.quantum.executors.ideal import Exact, Shots
 from qfedfm.reduces.fidelity import FidelityTest, fidelities
 from tests.reduces.cohorts import cohort_of, normal, reduced, server_at
 from tests.reduces.test_similarity import agreement, alike, brute_force

@@ -7,6 +7,8 @@ import qfedfm as qf
 from qfedfm.core.errors import ConfigError, StackError
 from qfedfm.core.key import Key
 from qfedfm.quantum.circuit import Circuit
+from qfedfm.quantum.executor import Outcome
+from qfedfm.quantum.executors.ideal import Shots
 from qfedfm.quantum.qaoa import Quadratic, approximation_ratio, brute_force, xy_qaoa_circuit
 from qfedfm.reduces.annealed_selection import annealed
 from qfedfm.reduces.qaoa_selection import trained, uniform, unit
@@ -132,3 +134,44 @@ def test_closeness_where_most_updates_are_equal():
     assert closeness(np.zeros((3, 3))) is None
     huge = np.where(squares > 0, 1e70, 1.0) * (1 - np.eye(5))
     np.testing.assert_allclose(closeness(huge).Q[4], [5, 5, 5, 5, 0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_diameter_is_that_of_a_loop_over_all(seed):
+    X = normal(7, 4, seed=seed)
+    widths = {
+        kept: max(np.linalg.norm(X[i].astype(np.float64) - X[j]) for i, j in itertools.combinations(kept, 2))
+        for kept in itertools.combinations(range(7), 5)
+    }
+    best = min(widths, key=lambda kept: widths[kept])
+    found = reduced(qf.reduces.ExactSelection(hostile=2, objective="diameter"), cohort_of(X))
+    assert tuple(np.flatnonzero(found.row_weights)) == best
+    assert found.diagnostics["diameter"] == pytest.approx(widths[best], rel=1e-5)
+    assert 1 <= found.diagnostics["thresholds"] <= 5
+    for reduce in REDUCES[1:]:
+        other = reduced(reduce(hostile=2, objective="diameter"), cohort_of(X))
+        kept = tuple(np.flatnonzero(other.row_weights))
+        assert len(kept) == 5
+        assert other.diagnostics["diameter"] == pytest.approx(widths[kept], rel=1e-5)
+        assert widths[kept] >= widths[best]
+
+
+def test_the_x_mixer_with_its_penalty_finds_a_choice_of_the_right_size():
+    cohort = cohort_of(attacked(0))
+    found = reduced(qf.reduces.QaoaSelection(hostile=2, mixer="x", depth=2, steps=60, shots=400), cohort)
+    np.testing.assert_allclose(found.row_weights, [0.2] * 5 + [0, 0])
+    assert 0 < found.diagnostics["feasible"] < 1
+    assert found.diagnostics["approximation_ratio"] > found.diagnostics["random_ratio"]
+
+
+def test_where_no_outcome_has_the_right_size_all_are_taken(monkeypatch):
+    def zeros(self, circuit, parameters, key):
+        probabilities = np.zeros((len(parameters), 2**circuit.qubits))
+        probabilities[:, 0] = 1
+        return Outcome(probabilities, None, len(parameters), 9, "noise")
+
+    monkeypatch.setattr(Shots, "run", zeros)
+    found = reduced(qf.reduces.QaoaSelection(hostile=2, steps=1), cohort_of(attacked(0)))
+    np.testing.assert_allclose(found.row_weights, 1 / 7)
+    assert found.diagnostics["feasible"] == 0
+    assert found.diagnostics["circuits_noise"] == 1

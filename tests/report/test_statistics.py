@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from qfedfm.core.errors import DataError
-from qfedfm.report.statistics import detectable, estimate, paired
+from qfedfm.report.statistics import detectable, equivalent, estimate, paired
 
 SAMPLES = st.lists(st.floats(-100, 100), min_size=2, max_size=12, unique=True).filter(lambda x: np.std(x) > 1e-3)
 
@@ -100,3 +101,18 @@ def test_pairs_must_match():
 def test_detectable_refuses(deviation, n, power):
     with pytest.raises(DataError):
         detectable(deviation, n, power=power)
+
+
+def test_equivalence_is_two_one_sided_tests_of_scipy():
+    rng = np.random.default_rng(0)
+    for n, scale in itertools.product((3, 5, 10), (0.002, 0.01, 0.05)):
+        x = list(rng.normal(0.002, scale, n))
+        above = stats.ttest_1samp(x, -0.01, alternative="greater").pvalue
+        below = stats.ttest_1samp(x, 0.01, alternative="less").pvalue
+        assert equivalent(estimate(x), 0.01) == (max(above, below) < 0.05)
+
+
+def test_equivalence_needs_two_values_and_takes_equal_ones_at_their_word():
+    assert not equivalent(estimate([0.0]))
+    assert equivalent(estimate([0.002, 0.002, 0.002]))
+    assert not equivalent(estimate([0.02, 0.02]))

@@ -235,3 +235,14 @@ def test_twins_and_controls_that_runs_declare():
 def test_points_round_to_a_plain_zero():
     assert points(-0.0004) == "0.0"
     assert points(-0.1) == "−10.0"
+
+
+def test_the_conclusion_says_whether_twins_are_equivalent():
+    near = {"born": [0.700, 0.712, 0.690, 0.721], "amplitudes": [0.701, 0.711, 0.691, 0.720]}
+    for softmax, said in (([0.1] * 4, "are equivalent"), ([0.70, 0.66, 0.72, 0.75], "were not shown to be equivalent")):
+        runs = runs_of(**near, softmax=softmax)
+        conclusion = conclude(summarise(runs, TWINS, CONTROLS), runs)
+        twin = "amplitudes" if softmax[0] == 0.1 else "softmax"
+        assert f"born and {twin} {said} within 1 point (two one-sided tests of 5 %)." in conclusion
+    one = runs_of(born=[0.7], amplitudes=[0.7])
+    assert not any("equivalent" in sentence for sentence in conclude(summarise(one, TWINS, CONTROLS), one))

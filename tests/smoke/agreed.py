@@ -69,6 +69,8 @@ class Compared(Agreed):
     ci95: Annotated[list[float], Field(min_length=2, max_length=2)] | None
     seeds: Annotated[int, Field(gt=0)]
     detectable: Annotated[float, Field(gt=0)] | None
+    equivalent: bool
+    margin: Annotated[float, Field(gt=0)]
     finding: Finding
     sentence: str
 

@@ -1,0 +1,71 @@
+"""Where the circuits of each quantum method ran, a line for each column that results are kept apart in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from qfedfm.report import numbers
+from qfedfm.report.rows import Rows, named
+from qfedfm.report.study import Study
+from qfedfm.report.table import average
+
+WORDS = {
+    "exact": "exact",
+    "shots": "finite shots",
+    "noise": "device noise model",
+    "mitigated": "mitigated",
+    "device": "device",
+}
+"""The names of the columns, from the ideal circuit to a device."""
+
+
+def columns(study: Study) -> Rows:
+    """Accuracy beside circuits, shots and device seconds of a run: means over the seeds.
+
+    A method whose circuits ran in several columns (a device that was calibrated, say) belongs to the last of them.
+    """
+    heads = ("method", "circuits ran", "accuracy, %", "circuits a run", "shots a run", "device seconds a run")
+    return Rows(heads, tuple(_lines(study)), 2)
+
+
+def devices(study: Study) -> Rows:
+    """Trained circuits that were run again on a device: how far its weights of the clients are from the exact ones."""
+    heads = ("method", "device", "circuit ran", "seed", "shots", "device seconds", "price, $", "total variation")
+    rows = [
+        (
+            named(study, str(line.get("method"))),
+            str(line.get("backend")),
+            WORDS.get(str(line.get("column")), numbers.NOTHING),
+            str(line.get("seed")),
+            numbers.count(line.get("shots")),
+            numbers.decimal(line.get("device_seconds"), 1),
+            numbers.decimal(line.get("price"), 2),
+            numbers.decimal(line.get("total_variation")),
+        )
+        for line in study.devices
+    ]
+    return Rows(heads, tuple(rows), 3)
+
+
+def _lines(study: Study) -> Iterator[tuple[str, ...]]:
+    summary = {line["method"]: line for line in study.summary}
+    for method in (name for name in study.methods if name in study.quantum):
+        runs = [run for run in study.runs if run["method"] == method]
+        if runs:
+            yield (
+                named(study, method),
+                WORDS[column_of(runs[0])],
+                numbers.with_interval((summary.get(method) or {}).get("accuracy")),
+                numbers.count(average(runs, "circuits")),
+                numbers.count(average(runs, "shots")),
+                numbers.decimal(average(runs, "device_seconds"), 1),
+            )
+
+
+def column_of(run: Mapping[str, Any]) -> str:
+    """The column of a run: the last in which one of its circuits ran; files without that count have only two."""
+    counted = run.get("circuits_by_column")
+    if counted is None:
+        return "shots" if run.get("shots") else "exact"
+    return max((name for name, circuits in counted.items() if circuits), key=list(WORDS).index, default="exact")
