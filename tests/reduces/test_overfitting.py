@@ -1,6 +1,7 @@
 """With ten validation rows the learned weights do not learn them by heart; without a trust region they do."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ def unseen():
     """Losses on unseen rows above the weighted mean's, with ten validation rows, a line for each seed."""
     spec = importlib.util.spec_from_file_location("born_page", Path(__file__).parents[2] / "docs" / "born.py")
     page = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = page
     spec.loader.exec_module(page)
     reduces = {
         "born": qf.reduces.Born(),
