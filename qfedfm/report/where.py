@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from qfedfm.quantum.cloud.prices import prices
 from qfedfm.report import numbers
 from qfedfm.report.rows import Rows, named
 from qfedfm.report.study import Study
@@ -21,11 +22,15 @@ WORDS = {
 
 
 def columns(study: Study) -> Rows:
-    """Accuracy beside circuits, shots and device seconds of a run: means over the seeds.
+    """Accuracy beside what the circuits of a run cost: means over the seeds.
 
-    A method whose circuits ran in several columns (a device that was calibrated, say) belongs to the last of them.
+    A method whose circuits ran in several columns (a device that was calibrated, say) belongs to the last of them. The
+    last two columns are what the same shots would take and cost on a device of IBM's, by the list of prices.
     """
-    heads = ("method", "circuits ran", "accuracy, %", "circuits a run", "shots a run", "device seconds a run")
+    heads = (
+        "method", "circuits ran", "accuracy, %", "circuits a run", "shots a run", "device seconds a run",
+        "on an IBM device, s", "there, $",
+    )  # fmt: skip
     return Rows(heads, tuple(_lines(study)), 2)
 
 
@@ -60,7 +65,17 @@ def _lines(study: Study) -> Iterator[tuple[str, ...]]:
                 numbers.count(average(runs, "circuits")),
                 numbers.count(average(runs, "shots")),
                 numbers.decimal(average(runs, "device_seconds"), 1),
+                *_elsewhere(average(runs, "shots")),
             )
+
+
+def _elsewhere(shots: float | None) -> tuple[str, str]:
+    """Seconds and dollars of as many shots on a device, without what each job takes besides."""
+    price = prices().find("ibm:")
+    if price is None or not shots:
+        return numbers.NOTHING, numbers.NOTHING
+    seconds = shots * price.shot_seconds
+    return numbers.decimal(seconds, 1), numbers.decimal(seconds * price.second, 2)
 
 
 def column_of(run: Mapping[str, Any]) -> str:

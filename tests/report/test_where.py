@@ -35,5 +35,8 @@ def test_each_quantum_method_has_a_line_with_what_it_cost():
     found = columns(Study(results, history))
     (born,) = [row for row in found.rows if row[0].endswith(" born")]
     assert born[1] == "device noise model"
-    assert born[3:] == ("200", "5\u2009000", "1.2")
+    # 0.3 ms a shot, 96 dollars a minute
+    assert born[3:] == ("200", "5\u2009000", "1.2", "1.5", "2.40")
+    others = [row for row in found.rows if row is not born]
+    assert all(row[-2:] == ("–", "–") for row in others)
     assert len(found.rows) == sum(1 for name in synthetic.METHODS if name in synthetic.QUANTUM)
