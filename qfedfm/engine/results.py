@@ -49,7 +49,7 @@ def run_line(
 _SUMS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds")
 
 
-_AVERAGED = ("approximation_ratio", "random_ratio", "feasible")
+_AVERAGED = ("approximation_ratio", "random_ratio", "feasible", "projection_bias")
 """Diagnostics of which a run reports the mean over its rounds."""
 
 

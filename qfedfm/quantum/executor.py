@@ -48,6 +48,26 @@ class Outcome:
     bias: float = 0.0
 
 
+@dataclass(frozen=True)
+class Demand:
+    """The most that a run can take, known before it."""
+
+    circuits: int
+    shots: int
+
+    def __add__(self, other: Demand) -> Demand:
+        return Demand(self.circuits + other.circuits, self.shots + other.shots)
+
+    def times(self, repetitions: int) -> Demand:
+        """That many such runs.
+
+        Example:
+            >>> Demand(2, 200).times(3)
+            Demand(circuits=6, shots=600)
+        """
+        return Demand(self.circuits * repetitions, self.shots * repetitions)
+
+
 class Executor(Part):
     """Runs a circuit with each line of parameters and measures all qubits in the computational basis."""
 
@@ -61,6 +81,13 @@ class Executor(Part):
         Raises:
             ConfigError: the number of parameters is not the circuit's.
         """
+
+    def demand(self, lines: int) -> Demand:
+        """The most circuits and shots that a run with so many lines of parameters takes.
+
+        Of an executor without a field ``shots``, or with None in it, no shots.
+        """
+        return Demand(lines, lines * (getattr(self, "shots", None) or 0))
 
     def calibration(self, circuit: Circuit, key: Key) -> Outcome:
         """|0…0⟩ and |1…1⟩, a line each, prepared and measured on the qubits where ``circuit`` is measured."""

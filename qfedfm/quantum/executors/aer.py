@@ -113,7 +113,10 @@ class Aer(Executor):
         made = _kept.setdefault(circuit, {})
         what = (self.noise, self.shots is None)
         if what not in made:
-            made[what] = _prepare(circuit.qiskit, *what)
+            place = None
+            if self.noise is not None and circuit.like is not None:
+                place = self._prepared(circuit.like).metadata["place"]
+            made[what] = _prepare(circuit.qiskit, *what, place)
         return made[what]
 
 
@@ -131,14 +134,14 @@ def _prepare(
     made = circuit if exact else circuit.measure_all(inplace=False)
     if noise is None:
         made = transpile(made, _simulator(None), optimization_level=0)
-        physical = list(range(circuit.num_qubits))
+        physical = place = list(range(circuit.num_qubits))
     else:
         made = transpile(made, fake(noise), optimization_level=1, seed_transpiler=0, initial_layout=physical)
-        physical = made.layout.final_index_layout()
+        physical, place = made.layout.final_index_layout(), made.layout.initial_index_layout(filter_ancillas=True)
     if exact:
         made = made.copy()
         made.save_probabilities(physical)
-    made.metadata = {"physical": physical}
+    made.metadata = {"physical": physical, "place": place}
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -10,11 +11,11 @@ import numpy as np
 from jaxtyping import Float64
 from pydantic import Field
 
-from qfedfm.core.errors import BudgetError
+from qfedfm.core.errors import BudgetError, ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
-from qfedfm.quantum.executor import Outcome
+from qfedfm.quantum.executor import Demand, Outcome
 from qfedfm.quantum.wrapper import Wrapper
 
 _lock = threading.Lock()
@@ -28,6 +29,10 @@ class Spent:
     shots: int = 0
     device_seconds: float = 0.0
 
+    def plus(self, circuits: int, shots: int, device_seconds: float = 0.0) -> Spent:
+        """With so much more."""
+        return Spent(self.circuits + circuits, self.shots + shots, self.device_seconds + device_seconds)
+
 
 _accounts: dict[Budget, Spent] = {}
 
@@ -36,26 +41,46 @@ _accounts: dict[Budget, Spent] = {}
 @final
 @dataclass(frozen=True)
 class Budget(Wrapper):
-    """Refuses to run when a limit is reached: before the circuits run where their number alone passes it.
+    """Refuses a run that would pass a limit before any of its circuits runs.
 
-    Shots and seconds are known only after a run, so that these limits stop the next one; the last run may pass them.
-    One account for each budget and process: methods and seeds of an experiment that name the same budget share it, and
-    a resumed experiment begins anew.
+    Circuits and shots are those of the executors inside, further ones for mitigation included (`Executor.demand`), and
+    their price is known with them: price = ``a_circuit`` · circuits + ``a_shot`` · shots + ``a_second`` · seconds, in
+    whatever money the rates are in. Seconds are known only after a run, so that the last one may pass that limit, and
+    what they add to the price; the next is refused.
+
+    What a run was expected to take is booked before it, and what it did take after it. A run that failed on the way
+    stays booked, since it may be charged; one that was refused for its settings does not. One account for each budget
+    and process: methods and seeds of an experiment that name the same budget share it, and a resumed experiment begins
+    anew.
 
     Args:
         inner: where the circuits run.
         circuits: the most circuits.
         shots: the most shots.
         device_seconds: the most seconds on a device.
+        price: the most money.
+        a_circuit: the price of a circuit.
+        a_shot: the price of a shot.
+        a_second: the price of a second on a device.
 
     Raises:
-        ConfigError: a limit below 0.
-        BudgetError: (in `run`) a limit is reached.
+        ConfigError: a limit below 0, a limit on the price without a rate, or a rate without that limit.
+        BudgetError: (in `run`) a limit would be passed.
     """
 
     circuits: Annotated[int, Field(ge=0)] | None = None
     shots: Annotated[int, Field(ge=0)] | None = None
     device_seconds: Annotated[float, Field(ge=0)] | None = None
+    price: Annotated[float, Field(ge=0)] | None = None
+    a_circuit: Annotated[float, Field(ge=0)] = 0.0
+    a_shot: Annotated[float, Field(ge=0)] = 0.0
+    a_second: Annotated[float, Field(ge=0)] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.price is None) != (self.a_circuit == self.a_shot == self.a_second == 0):
+            given = f"executor 'budget': {'rates without a price' if self.price is None else 'a price without a rate'}"
+            raise ConfigError(given, "price together with one of a_circuit, a_shot and a_second")
 
     @property
     def spent(self) -> Spent:
@@ -63,30 +88,41 @@ class Budget(Wrapper):
         return _accounts.get(self, Spent())
 
     def run(self, circuit: Circuit, parameters: Float64[np.ndarray, "b p"], key: Key) -> Outcome:
-        self._ask(len(parameters))
-        return self._charge(self.inner.run(circuit, parameters, key))
+        return self._within(self.inner.demand(len(parameters)), lambda: self.inner.run(circuit, parameters, key))
 
     def calibration(self, circuit: Circuit, key: Key) -> Outcome:
-        self._ask(2)
-        return self._charge(self.inner.calibration(circuit, key))
+        return self._within(self.inner.demand(2), lambda: self.inner.calibration(circuit, key))
 
-    def _ask(self, circuits: int) -> None:
-        spent = self.spent
-        for name, limit, needed in (
-            ("circuits", self.circuits, spent.circuits + circuits),
-            ("shots", self.shots, spent.shots + 1),
-            ("device_seconds", self.device_seconds, spent.device_seconds),
-        ):
-            if limit is not None and (needed > limit or (name == "device_seconds" and needed >= limit)):
-                given = f"a budget of {limit} {name.replace('_', ' ')}, of which {getattr(spent, name)} are spent"
-                raise BudgetError(given, "", f"raise {name} or ask for less")
+    def cost(self, spent: Spent) -> float:
+        """The price of what was spent."""
+        return self.a_circuit * spent.circuits + self.a_shot * spent.shots + self.a_second * spent.device_seconds
 
-    def _charge(self, outcome: Outcome) -> Outcome:
+    def _within(self, demand: Demand, work: Callable[[], Outcome]) -> Outcome:
         with _lock:
-            spent = self.spent
-            _accounts[self] = Spent(
-                spent.circuits + outcome.circuits,
-                spent.shots + outcome.shots,
-                spent.device_seconds + outcome.device_seconds,
-            )
+            self._check(self.spent, self.spent.plus(demand.circuits, demand.shots))
+            self._book(demand.circuits, demand.shots)
+        try:
+            outcome = work()
+        except ConfigError:
+            with _lock:
+                self._book(-demand.circuits, -demand.shots)
+            raise
+        with _lock:
+            self._book(outcome.circuits - demand.circuits, outcome.shots - demand.shots, outcome.device_seconds)
         return outcome
+
+    def _book(self, circuits: int, shots: int, device_seconds: float = 0.0) -> None:
+        _accounts[self] = self.spent.plus(circuits, shots, device_seconds)
+
+    def _check(self, now: Spent, then: Spent) -> None:
+        for name, limit, spent, needed in (
+            ("circuits", self.circuits, now.circuits, then.circuits),
+            ("shots", self.shots, now.shots, then.shots),
+            ("price", self.price, self.cost(now), self.cost(then)),
+        ):
+            if limit is not None and needed > limit:
+                given = f"a budget of {limit} {name}, of which {spent} are spent and {needed - spent} are asked for"
+                raise BudgetError(given, "", f"raise {name} or ask for less")
+        if self.device_seconds is not None and now.device_seconds >= self.device_seconds:
+            given = f"a budget of {self.device_seconds:g} device seconds, of which {now.device_seconds:g} are spent"
+            raise BudgetError(given, "", "raise device_seconds or ask for less")
