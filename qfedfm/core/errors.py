@@ -48,12 +48,16 @@ class MissingExtraError(QfedfmError):
     """An optional dependency is not installed."""
 
 
-class ExecutionError(QfedfmError):
-    """A job on a device or a simulator failed, was cancelled, or gave nothing; the same request may work later."""
+class LedgerError(QfedfmError):
+    """The ledger of jobs cannot be used, or holds a job that has to be settled first."""
 
 
 class BudgetError(QfedfmError):
     """A limit on circuits, shots, seconds or money would be passed."""
+
+
+class DeviceError(QfedfmError):
+    """A quantum device, or the service that leads to it, did not do its work; another try may succeed."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

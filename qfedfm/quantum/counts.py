@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from qfedfm.core.errors import ConfigError, ExecutionError
+from qfedfm.core.errors import ConfigError, DeviceError
 from qfedfm.core.key import Key
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.executor import Column, Outcome
@@ -45,11 +45,11 @@ def frequencies(counts: Int64[np.ndarray, "b n"], column: Column, device_seconds
     """The outcome of counts: each line divided by its shots.
 
     Raises:
-        ExecutionError: a circuit has no counts at all.
+        DeviceError: a circuit has no counts at all.
     """
     shots = counts.sum(axis=1, keepdims=True)
     if not shots.all():
-        raise ExecutionError(f"no counts at all for {int((shots == 0).sum())} of {len(counts)} circuits", "", _EMPTY)
+        raise DeviceError(f"no counts at all for {int((shots == 0).sum())} of {len(counts)} circuits", "", _EMPTY)
     return Outcome(counts / shots, counts, len(counts), int(shots.sum()), column, device_seconds)
 
 

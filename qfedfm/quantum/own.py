@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,14 +58,15 @@ def own_circuit(thing: Any, qubits: int) -> Circuit:
 
 
 def _read(thing: Any, qubits: int, *, made: bool = False) -> QuantumCircuit:
-    import pennylane as qml
     from qiskit import QuantumCircuit
 
     if isinstance(thing, QuantumCircuit):
         return thing
     if isinstance(thing, str) and not made:
         return _of_file(Path(thing)) if thing.endswith(".qasm") else _read(_named(thing), qubits)
-    function = thing.func if isinstance(thing, qml.QNode) else thing
+    # whoever has a QNode has imported PennyLane, and nobody else need wait for it
+    pennylane = sys.modules.get("pennylane")
+    function = thing.func if pennylane is not None and isinstance(thing, pennylane.QNode) else thing
     if callable(function):
         shape = _shape(function)
         if shape is not None:

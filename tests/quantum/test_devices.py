@@ -10,7 +10,7 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 
-from qfedfm.core.errors import ConfigError, MissingExtraError
+from qfedfm.core.errors import ConfigError, DeviceError, MissingExtraError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import build
 from qfedfm.quantum.ansatz import born_circuit
@@ -207,6 +207,29 @@ def test_a_device_of_braket(monkeypatch):
     exact, _ = circuit.program.evaluate(theta)
     assert min(p_value(*pair) for pair in zip(outcome.counts, exact, strict=True)) > 1e-5
     assert Braket().run(flipped(3, (1,)), NONE, Key.of(0)).probabilities.argmax() == 2
+
+
+def test_a_job_that_fails_is_one_clear_line(monkeypatch):
+    from qiskit_ibm_runtime.exceptions import RuntimeJobFailureError
+
+    def fails(error):
+        def call(*args, **options):
+            raise error
+
+        return call
+
+    class Device:
+        def __init__(self, arn):
+            self.run_batch = lambda tasks, shots: SimpleNamespace(results=fails(RuntimeError("2 tasks\nfailed")))
+
+    monkeypatch.setattr("qiskit_ibm_runtime.executor_sampler.Sampler.run", fails(RuntimeJobFailureError("broken")))
+    monkeypatch.setattr("braket.aws.AwsDevice", Device)
+    braket._cloud_device.cache_clear()
+    for executor, match in ((Ibm(), "broken"), (Braket(ARN, 10), r"RuntimeError: 2 tasks failed")):
+        with pytest.raises(DeviceError, match=f"executor '{executor.name}' on .* failed .*{match}") as caught:
+            executor.run(flipped(1, ()), NONE, Key.of(0))
+        assert "\n" not in str(caught.value)
+    braket._cloud_device.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qfedfm.core.errors import ConfigError
+from qfedfm.core.errors import ConfigError, DeviceError
 from qfedfm.core.key import Key
 from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.catalogue import catalogue
@@ -142,6 +142,17 @@ def test_a_noise_model_of_the_simulator(service):
     (job,) = service.jobs.values()
     assert (outcome.column, job["noise"]["model"]) == ("noise", "forte-1")
     assert isinstance(job["noise"]["seed"], int)
+
+
+def test_a_job_that_fails_is_one_clear_line(service, monkeypatch):
+    refused = {"statusCode": 400, "error": "Bad Request", "message": "no such backend"}
+    answered = answer(refused)
+    answered.status_code, answered.request = 400, SimpleNamespace(method="POST")
+    answered.headers = {"Content-Type": "application/json"}
+    monkeypatch.setattr("qiskit_ionq.ionq_client.requests.post", lambda *args, **options: answered)
+    with pytest.raises(DeviceError, match=r"executor 'ionq' on 'qpu.none' failed .*no such backend") as caught:
+        Ionq("qpu.none").run(Circuit(born_circuit(2, 1)), np.zeros((1, 4)), Key.of(0))
+    assert "\n" not in str(caught.value)
 
 
 def test_no_token_is_one_clear_line(monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from qiskit.quantum_info import DensityMatrix, Kraus
 
 import qfedfm.quantum.executors.retry as retrying
-from qfedfm.core.errors import BudgetError, ConfigError, ExecutionError
+from qfedfm.core.errors import BudgetError, ConfigError, DeviceError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import build
 from qfedfm.quantum.ansatz import born_circuit
@@ -226,10 +226,10 @@ def test_the_cache_does_not_keep_a_circuit_alive():
 def test_a_lost_connection_is_tried_again_with_longer_waits(monkeypatch):
     waits = []
     monkeypatch.setattr(retrying.time, "sleep", waits.append)
-    inner = Failing((ConnectionError("lost"), ExecutionError("cancelled")))
+    inner = Failing((ConnectionError("lost"), DeviceError("cancelled")))
     assert Retry(inner, attempts=3, wait=2.0).run(CIRCUIT, THETA, Key.of(0)).circuits == 3
     assert waits == [2.0, 4.0]
-    with pytest.raises(ExecutionError, match="failed 2 times, at last with: still down"):
+    with pytest.raises(DeviceError, match="failed 2 times, at last with: still down"):
         Retry(Failing((TimeoutError("down"), TimeoutError("still down"))), attempts=2).run(CIRCUIT, THETA, Key.of(0))
     refused = Failing((ConfigError("no such device"),))
     with pytest.raises(ConfigError, match="no such device"):
@@ -272,7 +272,7 @@ def test_wrappers_compose_from_a_configuration_and_pay_for_all_of_it():
 
 
 def test_counts_that_are_all_zero_are_an_error_with_a_way_out():
-    with pytest.raises(ExecutionError, match=r"no counts at all for 1 of 2 circuits.*X gate"):
+    with pytest.raises(DeviceError, match=r"no counts at all for 1 of 2 circuits.*X gate"):
         frequencies(np.array([[3, 0], [0, 0]]), "device")
 
 

@@ -17,6 +17,7 @@ from qfedfm.clients.method import LocalMethod
 from qfedfm.core import parts, registry
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.parts import Law, ServerAt
+from qfedfm.quantum.executor import Executor
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adding-a-part.md").read_text(encoding="utf-8")
@@ -69,9 +70,9 @@ def test_the_declared_laws_hold(example):
 
 
 def test_every_kind_that_the_page_names_exists_with_those_methods():
-    known = vars(parts) | {"Attack": Attack, "LocalMethod": LocalMethod}
+    known = vars(parts) | {"Attack": Attack, "LocalMethod": LocalMethod, "Executor": Executor}
     rows = re.findall(r"^\| `(\w+)` \| `qfedfm/\w.*?` \| (.*) \|$", PAGE, re.MULTILINE)
-    assert len(rows) == 7
+    assert len(rows) == 8
     for kind, methods in rows:
         for method in re.findall(r"`(\w+)", methods):
             assert callable(getattr(known[kind], method)), f"{kind}.{method}"

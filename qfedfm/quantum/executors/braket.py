@@ -19,13 +19,13 @@ from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.counts import draw, frequencies, require_parameters, table
 from qfedfm.quantum.executor import Executor, Outcome
-from qfedfm.quantum.extra import cloud
+from qfedfm.quantum.extra import cloud, service
 
 _LOCAL = "local"
 _kept: WeakKeyDictionary[Circuit, Any] = WeakKeyDictionary()
 
 
-@part("braket", paper="Amazon Braket SDK, github.com/amazon-braket/amazon-braket-sdk-python")
+@part("braket", paper="Cross et al., arXiv 2104.14722 (2021) (OpenQASM 3, which Braket takes)")
 @final
 @dataclass(frozen=True)
 class Braket(Executor):
@@ -40,6 +40,7 @@ class Braket(Executor):
 
     Raises:
         ConfigError: fewer than one shot, no ARN, or an ARN without shots; (in `run`) no credentials, no such device.
+        DeviceError: (in `run`) the service or a task failed.
         MissingExtraError: (in `run`) the SDK or qiskit-braket-provider is not installed.
     """
 
@@ -63,9 +64,12 @@ class Braket(Executor):
         if device is None:
             exact = np.array([_exact(task, circuit.qubits) for task in tasks])
             return Outcome(exact, None, len(tasks), 0) if self.shots is None else draw(exact, self.shots, key, "shots")
-        results = device.run_batch([_measured(task, circuit.qubits) for task in tasks], shots=self.shots).results(
-            fail_unsuccessful=True
-        )
+        exceptions = cloud("botocore.exceptions")
+        with service(
+            f"executor 'braket' on {self.device}", exceptions.BotoCoreError, exceptions.ClientError, RuntimeError
+        ):
+            batch = device.run_batch([_measured(task, circuit.qubits) for task in tasks], shots=self.shots)
+            results = batch.results(fail_unsuccessful=True)
         counts = table([in_our_order(result.measurement_counts) for result in results], circuit.qubits)
         return frequencies(counts, "device" if "/qpu/" in self.device else "shots")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from qfedfm.core.errors import BudgetError, ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
+from qfedfm.quantum.cloud.prices import VARIABLE, prices
 from qfedfm.quantum.executor import Demand, Outcome
 from qfedfm.quantum.wrapper import Wrapper
 
@@ -28,10 +30,18 @@ class Spent:
     circuits: int = 0
     shots: int = 0
     device_seconds: float = 0.0
+    price: float = 0.0
 
-    def plus(self, circuits: int, shots: int, device_seconds: float = 0.0) -> Spent:
-        """With so much more."""
-        return Spent(self.circuits + circuits, self.shots + shots, self.device_seconds + device_seconds)
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            self.circuits + other.circuits,
+            self.shots + other.shots,
+            self.device_seconds + other.device_seconds,
+            self.price + other.price,
+        )
+
+    def __neg__(self) -> Spent:
+        return Spent(-self.circuits, -self.shots, -self.device_seconds, -self.price)
 
 
 _accounts: dict[Budget, Spent] = {}
@@ -43,10 +53,10 @@ _accounts: dict[Budget, Spent] = {}
 class Budget(Wrapper):
     """Refuses a run that would pass a limit before any of its circuits runs.
 
-    Circuits and shots are those of the executors inside, further ones for mitigation included (`Executor.demand`), and
-    their price is known with them: price = ``a_circuit`` · circuits + ``a_shot`` · shots + ``a_second`` · seconds, in
-    whatever money the rates are in. Seconds are known only after a run, so that the last one may pass that limit, and
-    what they add to the price; the next is refused.
+    Circuits and shots are those of the executors inside, further ones for mitigation included (`Executor.demand`).
+    Their price in US dollars is that of the list of prices that ``qfedfm submit`` shows, each circuit a job of its own,
+    which is dear where a service takes many circuits in one. Seconds are known only after a run, so that the last one
+    may pass that limit; the next is refused.
 
     What a run was expected to take is booked before it, and what it did take after it. A run that failed on the way
     stays booked, since it may be charged; one that was refused for its settings does not. One account for each budget
@@ -58,13 +68,11 @@ class Budget(Wrapper):
         circuits: the most circuits.
         shots: the most shots.
         device_seconds: the most seconds on a device.
-        price: the most money.
-        a_circuit: the price of a circuit.
-        a_shot: the price of a shot.
-        a_second: the price of a second on a device.
+        price: the most dollars.
+        backend: whose prices count, such as ``ibm:ibm_torino``, as the list of prices names it.
 
     Raises:
-        ConfigError: a limit below 0, a limit on the price without a rate, or a rate without that limit.
+        ConfigError: a limit below 0, one of price and backend without the other, or a backend without a price.
         BudgetError: (in `run`) a limit would be passed.
     """
 
@@ -72,15 +80,13 @@ class Budget(Wrapper):
     shots: Annotated[int, Field(ge=0)] | None = None
     device_seconds: Annotated[float, Field(ge=0)] | None = None
     price: Annotated[float, Field(ge=0)] | None = None
-    a_circuit: Annotated[float, Field(ge=0)] = 0.0
-    a_shot: Annotated[float, Field(ge=0)] = 0.0
-    a_second: Annotated[float, Field(ge=0)] = 0.0
+    backend: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.price is None) != (self.a_circuit == self.a_shot == self.a_second == 0):
-            given = f"executor 'budget': {'rates without a price' if self.price is None else 'a price without a rate'}"
-            raise ConfigError(given, "price together with one of a_circuit, a_shot and a_second")
+        if (self.price is None) != (not self.backend):
+            raise ConfigError("executor 'budget': one of price and backend", "both", "a price is that of a backend")
+        self._dollars(0, 0)
 
     @property
     def spent(self) -> Spent:
@@ -93,36 +99,41 @@ class Budget(Wrapper):
     def calibration(self, circuit: Circuit, key: Key) -> Outcome:
         return self._within(self.inner.demand(2), lambda: self.inner.calibration(circuit, key))
 
-    def cost(self, spent: Spent) -> float:
-        """The price of what was spent."""
-        return self.a_circuit * spent.circuits + self.a_shot * spent.shots + self.a_second * spent.device_seconds
+    def _dollars(self, circuits: int, shots: int) -> float:
+        if self.price is None:
+            return 0.0
+        found = prices().find(self.backend)
+        if found is None:
+            given = f"executor 'budget': no price of {self.backend!r}"
+            raise ConfigError(given, "", f"write one into a file and name it in {VARIABLE}")
+        return circuits * found.of(math.ceil(shots / circuits)) if circuits else 0.0
 
     def _within(self, demand: Demand, work: Callable[[], Outcome]) -> Outcome:
+        asked = Spent(demand.circuits, demand.shots, 0.0, self._dollars(demand.circuits, demand.shots))
         with _lock:
-            self._check(self.spent, self.spent.plus(demand.circuits, demand.shots))
-            self._book(demand.circuits, demand.shots)
+            self._check(asked)
+            self._book(asked)
         try:
             outcome = work()
         except ConfigError:
-            with _lock:
-                self._book(-demand.circuits, -demand.shots)
+            self._correct(-asked)
             raise
-        with _lock:
-            self._book(outcome.circuits - demand.circuits, outcome.shots - demand.shots, outcome.device_seconds)
+        dollars = self._dollars(outcome.circuits, outcome.shots)
+        self._correct(-asked + Spent(outcome.circuits, outcome.shots, outcome.device_seconds, dollars))
         return outcome
 
-    def _book(self, circuits: int, shots: int, device_seconds: float = 0.0) -> None:
-        _accounts[self] = self.spent.plus(circuits, shots, device_seconds)
+    def _correct(self, change: Spent) -> None:
+        with _lock:
+            self._book(change)
 
-    def _check(self, now: Spent, then: Spent) -> None:
-        for name, limit, spent, needed in (
-            ("circuits", self.circuits, now.circuits, then.circuits),
-            ("shots", self.shots, now.shots, then.shots),
-            ("price", self.price, self.cost(now), self.cost(then)),
-        ):
-            if limit is not None and needed > limit:
-                given = f"a budget of {limit} {name}, of which {spent} are spent and {needed - spent} are asked for"
-                raise BudgetError(given, "", f"raise {name} or ask for less")
-        if self.device_seconds is not None and now.device_seconds >= self.device_seconds:
-            given = f"a budget of {self.device_seconds:g} device seconds, of which {now.device_seconds:g} are spent"
-            raise BudgetError(given, "", "raise device_seconds or ask for less")
+    def _book(self, change: Spent) -> None:
+        _accounts[self] = self.spent + change
+
+    def _check(self, asked: Spent) -> None:
+        spent = self.spent
+        for name in ("circuits", "shots", "price", "device_seconds"):
+            limit, now, more = getattr(self, name), getattr(spent, name), getattr(asked, name)
+            if limit is not None and (now + more > limit or (name == "device_seconds" and now >= limit)):
+                what = f"{limit} {name.replace('_', ' ')}" if name != "price" else f"{limit} dollars"
+                asks = f" and {round(more, 4)} asked for" if more else ""
+                raise BudgetError(f"a budget of {what}, of which {round(now, 4)} are spent{asks}", "", f"raise {name}")

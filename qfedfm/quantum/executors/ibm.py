@@ -19,7 +19,7 @@ from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.counts import frequencies, require_parameters, table
 from qfedfm.quantum.executor import FLIPPED, Executor, Outcome, flips
-from qfedfm.quantum.extra import cloud
+from qfedfm.quantum.extra import cloud, service
 from qfedfm.quantum.fake import fake, require_room
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Ibm(Executor):
 
     Raises:
         ConfigError: fewer than one shot; (in `run`) no account, no such backend, too many qubits.
+        DeviceError: (in `run`) the service or the job failed.
         MissingExtraError: (in `run`) qiskit-ibm-runtime is not installed.
     """
 
@@ -69,12 +70,14 @@ class Ibm(Executor):
             sampler.options.simulator.seed_simulator = key.integer() % _SEEDS
         lines = len(parameters)
         # IBM takes an array without columns for one line, whatever its length
-        job = sampler.run([(prepared, values, self.shots) if values.size else (prepared, None, self.shots * lines)])
-        bits = job.result()[0].data.meas.reshape(lines, self.shots)
+        task = (prepared, values, self.shots) if values.size else (prepared, None, self.shots * lines)
+        failures = cloud("qiskit.exceptions").QiskitError, cloud("requests.exceptions").RequestException
+        with service(f"executor 'ibm' on {self.backend!r}", *failures):
+            job = sampler.run([task])
+            bits = job.result()[0].data.meas.reshape(lines, self.shots)
+            seconds = 0.0 if is_fake else used_seconds(job.metrics())
         counts = table([bits.get_counts(line) for line in range(lines)], circuit.qubits)
-        if is_fake:
-            return frequencies(counts, "noise")
-        return frequencies(counts, "device", used_seconds(job.metrics()))
+        return frequencies(counts, "noise" if is_fake else "device", seconds)
 
     def calibration(self, circuit: Circuit, key: Key) -> Outcome:
         require_room(self.backend, self._backend().num_qubits, circuit.qubits)

@@ -11,20 +11,20 @@ from jaxtyping import Float64
 from pydantic import Field
 
 from qfedfm.core.checks import check_fields
-from qfedfm.core.errors import ConfigError
+from qfedfm.core.errors import ConfigError, DeviceError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.counts import draw, frequencies, require_parameters, table
 from qfedfm.quantum.executor import Column, Executor, Outcome
-from qfedfm.quantum.extra import cloud
+from qfedfm.quantum.extra import cloud, service
 from qfedfm.quantum.fake import require_room
 
 _SIMULATOR = "simulator"
 _SEEDS = 2**31
 
 
-@part("ionq", paper="qiskit-ionq, github.com/qiskit-community/qiskit-ionq")
+@part("ionq", paper="Chen et al., Quantum 8, 1516 (2024), arXiv 2308.05071 (one of the devices)")
 @final
 @dataclass(frozen=True)
 class Ionq(Executor):
@@ -67,13 +67,16 @@ class Ionq(Executor):
         backend = self._connected(key)
         require_room(self.backend, backend.num_qubits, circuit.qubits)
         tasks = bound(circuit, parameters, backend)
-        job = backend.run(tasks if len(tasks) > 1 else tasks[0], shots=self.shots)
-        if self.column == "shots":
+        failures = cloud("qiskit.exceptions").QiskitError, cloud("requests.exceptions").RequestException
+        with service(f"executor 'ionq' on {self.backend!r}", *failures):
+            job = backend.run(tasks if len(tasks) > 1 else tasks[0], shots=self.shots)
             job.wait_for_final_state()
-            return draw(
-                _probabilities(backend.client, job.job_id(), len(tasks), circuit.qubits), self.shots, key, "shots"
-            )
-        result = job.result()
+            if job.status().name != "DONE":
+                raise DeviceError(f"job {job.job_id()} of executor 'ionq' ended as {job.status().name}", "DONE")
+            if self.column == "shots":
+                exact = _probabilities(backend.client, job.job_id(), len(tasks), circuit.qubits)
+                return draw(exact, self.shots, key, "shots")
+            result = job.result()
         counts = table([result.get_counts(line) for line in range(len(tasks))], circuit.qubits)
         seconds = float(result.time_taken) if self.column == "device" else 0.0
         return frequencies(counts, self.column, seconds if np.isfinite(seconds) else 0.0)

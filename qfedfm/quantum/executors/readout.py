@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import numpy as np
 from jaxtyping import Float64
 
-from qfedfm.core.errors import ExecutionError
+from qfedfm.core.errors import DeviceError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
@@ -34,7 +34,7 @@ class Readout(Wrapper):
 
     Raises:
         ConfigError: an executor inside gives no counts.
-        ExecutionError: (in `run`) a qubit is read no better than by a coin.
+        DeviceError: (in `run`) a qubit is read no better than by a coin.
         MissingExtraError: (in `run`) mthree is not installed.
 
     Differs from the paper: calibrated by two circuits in the place of its balanced set, and projected.
@@ -72,7 +72,7 @@ def confusion(calibration: Float64[np.ndarray, "2 n"], qubits: int) -> list[Floa
         qubits: how many.
 
     Raises:
-        ExecutionError: a qubit is as often read as 1 where it is 0 as where it is 1.
+        DeviceError: a qubit is as often read as 1 where it is 0 as where it is 1.
     """
     outcomes = np.arange(2**qubits)
     ones = [calibration[:, outcomes >> qubit & 1 == 1].sum(axis=1) for qubit in range(qubits)]
@@ -81,5 +81,5 @@ def confusion(calibration: Float64[np.ndarray, "2 n"], qubits: int) -> list[Floa
             given = (
                 f"qubit {qubit} is read as 1 in {zero:.0%} of the shots where it is 0, and in {one:.0%} where it is 1"
             )
-            raise ExecutionError(given, "a qubit that can be read", "take more shots or another device")
+            raise DeviceError(given, "a qubit that can be read", "take more shots or another device")
     return [np.array([1 - read, read]) for read in ones]

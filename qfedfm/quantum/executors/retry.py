@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 from pydantic import Field
 
-from qfedfm.core.errors import ExecutionError
+from qfedfm.core.errors import DeviceError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
@@ -30,7 +30,7 @@ _LONGEST = 60.0
 class Retry(Wrapper):
     """Runs again after a failure that may pass: after ``wait`` seconds, then twice as many, up to a minute.
 
-    Only an `ExecutionError` and what the system says of a network (`OSError` but for those about files, with what the
+    Only a `DeviceError` and what the system says of a network (`OSError` but for those about files, with what the
     services' clients derive from it: lost connections and timeouts) is tried again; a wrong setting or a budget never
     is. Every attempt has the same key. A job whose answer was lost may have run and may be charged: an
     executor cannot know. `qfedfm submit` keeps a ledger of its jobs for that.
@@ -42,7 +42,7 @@ class Retry(Wrapper):
 
     Raises:
         ConfigError: a field is out of range.
-        ExecutionError: (in `run`) the last attempt failed as well.
+        DeviceError: (in `run`) the last attempt failed as well.
     """
 
     attempts: Annotated[int, Field(ge=1)] = 3
@@ -60,9 +60,9 @@ class Retry(Wrapper):
                 return work()
             except _LASTING:
                 raise
-            except (ExecutionError, OSError) as error:
+            except (DeviceError, OSError) as error:
                 last = error
             if attempt < self.attempts:
                 time.sleep(min(self.wait * 2 ** (attempt - 1), _LONGEST))
         given = f"executor {self.inner.name!r} failed {self.attempts} times, at last with: {last}"
-        raise ExecutionError(given, "", "run again later; finished rounds are kept") from last
+        raise DeviceError(given, "", "run again later; finished rounds are kept") from last

@@ -1,0 +1,1 @@
+"""Jobs on quantum devices: a ledger that survives everything, and one provider a file."""
