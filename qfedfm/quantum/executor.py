@@ -89,6 +89,10 @@ class Executor(Part):
         """
         return Demand(lines, lines * (getattr(self, "shots", None) or 0))
 
+    def calibration_demand(self) -> Demand:
+        """The most that a calibration takes."""
+        return self.demand(2)
+
     def calibration(self, circuit: Circuit, key: Key) -> Outcome:
         """|0…0⟩ and |1…1⟩, a line each, prepared and measured on the qubits where ``circuit`` is measured."""
         return self.run(flips(circuit.qubits), FLIPPED, key)

@@ -42,6 +42,9 @@ class Wrapper(Executor):
     def demand(self, lines: int) -> Demand:
         return self.inner.demand(lines)
 
+    def calibration_demand(self) -> Demand:
+        return self.inner.calibration_demand()
+
     def calibration(self, circuit: Circuit, key: Key) -> Outcome:
         return self.inner.calibration(circuit, key)
 

@@ -97,7 +97,7 @@ class Budget(Wrapper):
         return self._within(self.inner.demand(len(parameters)), lambda: self.inner.run(circuit, parameters, key))
 
     def calibration(self, circuit: Circuit, key: Key) -> Outcome:
-        return self._within(self.inner.demand(2), lambda: self.inner.calibration(circuit, key))
+        return self._within(self.inner.calibration_demand(), lambda: self.inner.calibration(circuit, key))
 
     def _dollars(self, circuits: int, shots: int) -> float:
         if self.price is None:

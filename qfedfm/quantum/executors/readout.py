@@ -47,7 +47,7 @@ class Readout(Wrapper):
     }
 
     def demand(self, lines: int) -> Demand:
-        return self.inner.demand(lines) + self.inner.demand(2)
+        return self.inner.demand(lines) + self.inner.calibration_demand()
 
     def run(self, circuit: Circuit, parameters: Float64[np.ndarray, "b p"], key: Key) -> Outcome:
         outcome = self.inner.run(circuit, parameters, key)
