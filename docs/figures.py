@@ -37,6 +37,9 @@ def main() -> None:
     for report in reports():
         path = FIGURES / f"benchmark-{report['name']}.png"
         draw(report).savefig(path, dpi=110, metadata={"Software": None})
+    import contribution  # beside this file, on the path where it is run as a script
+
+    contribution.render()
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), reports()), encoding="utf-8")
 
 

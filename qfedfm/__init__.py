@@ -11,7 +11,7 @@ _NAMES = {
     "QfedfmError": "qfedfm.core.errors",
     "stack": "qfedfm.core.stack",
 }
-_FOLDERS = ("layers", "reduces", "server")
+_FOLDERS = ("incentives", "layers", "reduces", "server")
 
 __all__ = [*_NAMES, *_FOLDERS]  # noqa: PLE0604
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qfedfm.commands import circuits
+from qfedfm.commands import circuits, jobs
+from qfedfm.commands.submit import submit
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,6 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(circuits.app, name="circuits")
+app.add_typer(jobs.app, name="jobs")
+app.command(short_help="Send a circuit to a device.")(submit)
 
 _MARKS = {"ok": ("✓", "green"), "missing": ("–", "yellow"), "problem": ("✗", "red")}
 

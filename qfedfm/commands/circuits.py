@@ -88,7 +88,7 @@ def export(
     chosen = form or ("qpy" if out is not None and out.suffix == ".qpy" else "qasm3")
     if chosen == "qpy" and out is None:
         raise ConfigError("--format qpy without --out", "a file", "QPY is binary")
-    circuit = bind(piece(name).circuit, _values(settings or []))
+    circuit = bind(piece(name).circuit, values(settings or []))
     circuit = circuit.measure_all(inplace=False) if measure else circuit
     if out is None:
         typer.echo(qasm(circuit), nl=False)
@@ -101,7 +101,7 @@ def export(
             qpy.dump(circuit, file)
 
 
-def _values(settings: list[str]) -> dict[str, list[float]]:
+def values(settings: list[str]) -> dict[str, list[float]]:
     """The numbers of each vector that ``--bind`` gives."""
     from qfedfm.core.errors import ConfigError
 

@@ -24,6 +24,7 @@ FOLDERS = (
     "qfedfm.clients.attacks",
     "qfedfm.clients.methods",
     "qfedfm.quantum.executors",
+    "qfedfm.incentives.contributions",
 )
 """Where parts live. Every module in them is imported when the register is first read."""
 

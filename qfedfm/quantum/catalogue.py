@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qfedfm.core.errors import ConfigError, nearest
+from qfedfm.quantum.amplification import mean_estimation
 from qfedfm.quantum.ansatz import Entangler, born_circuit, qubits_for, reuploading_circuit
 from qfedfm.quantum.dicke import dicke_circuit
 from qfedfm.quantum.encoding import encoding_circuit, inversion_test, swap_test
@@ -30,8 +31,9 @@ _HEAD = """# Circuits
 
 The circuits that the library computes with, as OpenQASM 3 with free parameters and a measurement of all qubits, ready
 to be bound and submitted. Qubit 0 is the least significant bit of an outcome's number. Depth and two-qubit gates are
-counted with each Toffoli as six CNOTs. `python -m qfedfm.quantum.catalogue circuits` writes this folder anew; a test
-compares it with what the library computes with. Up to some twenty qubits all of them can be simulated classically.
+counted with larger gates written out, a Toffoli as six CNOTs. `python -m qfedfm.quantum.catalogue circuits` writes
+this folder anew; a test compares it with what the library computes with. Up to some twenty qubits all of them can be
+simulated classically.
 
 Any other size has a name too: `qfedfm circuits list` shows how it is made, and `qfedfm circuits export NAME` writes the
 file, with `--bind theta=0.1,0.2,…` for numbers in place of parameters. (OpenQASM calls `theta[0]` `_theta_0_`.)
@@ -135,6 +137,16 @@ FAMILIES = (
         "bit i of an outcome says whether client i is chosen; no other size occurs",
         "Wang et al., PRA 101, 012320 (2020), arXiv 1904.09314",
         ("4,2", "4,1,1,complete"),
+    ),
+    Family(
+        "mean-estimation",
+        mean_estimation,
+        "the mean a of 2^QUBITS values from 0 to 1, for amplitude estimation (contribution `amplitude-estimation`)",
+        "odd outcomes (flag 1) have probability sin²((2·POWER + 1)θ), a = sin²θ; the angles f are those of "
+        "`value_angles`, p those of `encoding_angles` of the square roots of any other distribution than the uniform",
+        "Brassard et al. 2002, arXiv quant-ph/0005055; Suzuki et al., Quantum Inf. Process. 19, 75 (2020), "
+        "arXiv 1904.10246",
+        ("3,0", "2,1,any", "3,1"),
     ),
 )
 """A new circuit joins by an entry here."""

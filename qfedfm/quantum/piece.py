@@ -95,8 +95,10 @@ class Piece:
         return self.name.replace(":", "-").replace(",", "-")
 
     def numbers(self) -> dict[str, int]:
-        """Qubits, parameters, depth and two-qubit gates, the latter two with Toffolis written out."""
-        circuit = self.circuit.decompose(["ccx"])
+        """Qubits, parameters, depth and two-qubit gates, the latter two with larger gates written out."""
+        circuit = self.circuit
+        while large := {gate.operation.name for gate in circuit.data if len(gate.qubits) > 2}:
+            circuit = circuit.decompose(list(large))
         return {
             "qubits": circuit.num_qubits,
             "parameters": circuit.num_parameters,

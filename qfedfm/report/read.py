@@ -9,6 +9,8 @@ from typing import Any
 from qfedfm.core.errors import CheckpointError
 
 SCHEMA = 1
+DEVICES = "devices.json"
+"""What devices made of a run's circuits, beside its results."""
 _TABLES = {"experiment": dict, "summary": list, "clients": dict, "conclusion": list, "tuning": dict}
 
 
@@ -26,6 +28,26 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         found = "holds neither results.json nor history.jsonl" if folder.is_dir() else "is no folder"
         raise CheckpointError(f"{folder} {found}", "a folder that `qfedfm run` wrote", "check the path")
     return _results(results), _history(history)
+
+
+def read_devices(folder: str | Path) -> list[dict[str, Any]]:
+    """What devices made of a run's circuits so far; empty where none has run any.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = Path(folder) / DEVICES
+    if not path.is_file():
+        return []
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error})", "what `qfedfm jobs result` wrote") from None
+    if not isinstance(found, list) or not all(isinstance(line, dict) and "job" in line for line in found):
+        raise CheckpointError(
+            f"{path} is damaged", "what `qfedfm jobs result` wrote", "remove it and read the jobs again"
+        )
+    return found
 
 
 def _results(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from qfedfm.report.read import read_run
+from qfedfm.report.read import read_devices, read_run
 from qfedfm.report.summary import conclude, declared, methods_of, summarise
 
 Line = Mapping[str, Any]
@@ -22,11 +22,13 @@ class Study:
         results: the contents of ``results.json``; an empty mapping while no run has finished.
         history: the lines of ``history.jsonl``.
         folder: the name of the folder, used where the experiment has no name.
+        devices: what devices made of the circuits of its runs.
     """
 
     results: Mapping[str, Any]
     history: Sequence[Line] = ()
     folder: str = ""
+    devices: Sequence[Line] = ()
 
     @property
     def name(self) -> str:
@@ -97,5 +99,5 @@ class Study:
 
 
 def study(folder: str | Path) -> Study:
-    """The study in a folder; see `read_run`."""
-    return Study(*read_run(folder), Path(folder).resolve().name)
+    """The study in a folder; see `read_run` and `read_devices`."""
+    return Study(*read_run(folder), Path(folder).resolve().name, read_devices(folder))

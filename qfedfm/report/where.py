@@ -29,6 +29,25 @@ def columns(study: Study) -> Rows:
     return Rows(heads, tuple(_lines(study)), 2)
 
 
+def devices(study: Study) -> Rows:
+    """Trained circuits that were run again on a device: how far its weights of the clients are from the exact ones."""
+    heads = ("method", "device", "circuit ran", "seed", "shots", "device seconds", "price, $", "total variation")
+    rows = [
+        (
+            named(study, str(line.get("method"))),
+            str(line.get("backend")),
+            WORDS.get(str(line.get("column")), numbers.NOTHING),
+            str(line.get("seed")),
+            numbers.count(line.get("shots")),
+            numbers.decimal(line.get("device_seconds"), 1),
+            numbers.decimal(line.get("price"), 2),
+            numbers.decimal(line.get("total_variation")),
+        )
+        for line in study.devices
+    ]
+    return Rows(heads, tuple(rows), 3)
+
+
 def _lines(study: Study) -> Iterator[tuple[str, ...]]:
     summary = {line["method"]: line for line in study.summary}
     for method in (name for name in study.methods if name in study.quantum):

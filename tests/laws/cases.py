@@ -40,6 +40,7 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("executor", "retry"): ({"inner": {"name": "shots", "shots": 400}},),
     ("executor", "budget"): ({"inner": {"name": "shots", "shots": 400}, "shots": 10**9},),
     ("executor", "shots"): ({"shots": 400},),
+    ("contribution", "amplitude-estimation"): ({"depth": 1}, {"depth": 0, "executor": "exact"}),
     ("executor", "pennylane"): ({}, {"shots": 400}, {"device": "lightning.qubit", "shots": 400}),
     ("executor", "braket"): ({}, {"shots": 400}),
     ("executor", "ibm"): ({"shots": 400},),

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from qfedfm.core.cohort import Cohort, Reduced
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.key import Key
 from qfedfm.core.parts import Codec, CohortLayer, Law, Part, Reduce, VectorLayer
+from qfedfm.incentives.contribution import Contribution
+from qfedfm.incentives.game import Game
 from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.executor import Executor
@@ -192,6 +195,16 @@ def _same_key(part: Executor, seed: int) -> None:
         assert (one.circuits, one.shots) == (again.circuits, again.shots)
 
 
+def contribution_same_key(part: Contribution, case: Case) -> None:
+    players = 1 + case.extra % 2
+    v = case.rng.normal(size=2**players).tolist()
+    game, key = partial(Game, players, lambda S: v[sum(1 << k for k in S)]), Key.of(case.seed)
+    one, again = part.shares(game(), key), part.shares(game(), key)
+    np.testing.assert_array_equal(one.values, again.values)
+    np.testing.assert_array_equal(one.standard_errors, again.standard_errors)
+    assert (one.calls, one.evaluations, one.queries) == (again.calls, again.evaluations, again.queries)
+
+
 CHECKS: dict[tuple[str, Law], Callable[[Part, Case], None]] = {
     ("reduce", Law.PERMUTATION): reduce_permutation,
     ("reduce", Law.IDENTITY): reduce_identity,
@@ -209,4 +222,5 @@ CHECKS: dict[tuple[str, Law], Callable[[Part, Case], None]] = {
     ("vector layer", Law.ROUND_TRIP): vector_round_trip,
     ("vector layer", Law.REFUSES): vector_refuses,
     ("executor", Law.SAME_KEY): executor_same_key,
+    ("contribution", Law.SAME_KEY): contribution_same_key,
 }  # type: ignore[assignment]

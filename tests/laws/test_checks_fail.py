@@ -10,6 +10,7 @@ from qfedfm.core.cohort import Reduced
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.parts import Codec, CohortLayer, Law, Reduce, VectorLayer
+from qfedfm.incentives.contribution import Contribution, Shares
 from qfedfm.quantum.executor import Executor, Outcome
 from tests.laws.cases import Case
 from tests.laws.checks import CHECKS
@@ -87,6 +88,14 @@ class WrongVector(VectorLayer):
 
 
 @dataclass(frozen=True)
+class WrongContribution(Contribution):
+    law: Law
+
+    def shares(self, game, key):
+        return Shares(np.array([float.fromhex(os.urandom(4).hex())]), np.zeros(1), 0, 0)
+
+
+@dataclass(frozen=True)
 class WrongExecutor(Executor):
     law: Law
 
@@ -102,6 +111,7 @@ KINDS = {
     "cohort layer": WrongLayer,
     "codec": WrongCodec,
     "vector layer": WrongVector,
+    "contribution": WrongContribution,
     "executor": WrongExecutor,
 }
 

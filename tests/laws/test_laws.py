@@ -17,6 +17,8 @@ from qfedfm.core.key import Key
 from qfedfm.core.parts import Codec, CohortLayer, Part, Reduce, ServerOptimizer, SumReduce, VectorLayer
 from qfedfm.core.registry import Entry, build, describe, entries
 from qfedfm.core.stack import bind, stack
+from qfedfm.incentives.contribution import Contribution
+from qfedfm.incentives.game import Game
 from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.executor import COLUMNS, Executor
@@ -26,7 +28,7 @@ from tests.laws.checks import CHECKS, close
 ENTRIES = all_entries()
 SUBJECTS = subjects()
 REGISTERED = [subject for subject in SUBJECTS if subject.entry.part is not Float32Codec]
-KINDS = (VectorLayer, Codec, CohortLayer, Reduce, ServerOptimizer, LocalMethod, Attack, Executor)
+KINDS = (VectorLayer, Codec, CohortLayer, Reduce, ServerOptimizer, LocalMethod, Attack, Executor, Contribution)
 exploring = settings(max_examples=20, deadline=None, derandomize=True)
 
 
@@ -334,6 +336,16 @@ def test_an_executor_is_close_to_the_ideal_circuit(subject):
     ideal, _ = circuit.program.evaluate(theta)
     found = subject.part.run(circuit, theta, Key.of(0)).probabilities
     assert np.abs(found - ideal).sum(axis=1).max() / 2 < 0.3
+
+
+@each(Contribution)
+def test_a_contribution_divides_what_the_coalition_of_all_is_worth(subject):
+    """Where every marginal contribution is the same, all methods give it, and the sum is v(N) − v(∅)."""
+    game = Game(3, lambda coalition: 2.0 - 0.5 * len(coalition))
+    shares = subject.part.shares(game, Key.of(0))
+    np.testing.assert_allclose(shares.values, -0.5, atol=1e-9)
+    assert (shares.standard_errors >= 0).all()
+    assert (shares.calls, shares.evaluations) == (game.calls, game.evaluations)
 
 
 def test_every_kind_in_the_register_is_tested_here():

@@ -28,9 +28,9 @@ _TAG = "qfedfm"
 class Device(Provider):
     """``braket:ARN``: the uuid is the client token of the task and one of its tags.
 
-    The token makes Braket give the same task again where a request is repeated; the tag finds it. Credentials and region
-    are those of the AWS environment. The service compiles a task for its device, so that depth and two-qubit gates are
-    those before that; bits come with qubit 0 first and are turned round.
+    The token makes Braket give the same task again where a request is repeated; the tag finds it. Credentials and
+    region are those of the AWS environment. The service compiles a task for its device, so that depth and two-qubit
+    gates are those before that; bits come with qubit 0 first and are turned round.
     """
 
     seconds_between_looks = 10.0

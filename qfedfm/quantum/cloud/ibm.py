@@ -79,7 +79,7 @@ class Device(Provider):
     def send(self, native: Native, shots: int, uuid: str) -> str:
         from qiskit.exceptions import QiskitError
 
-        sampler = cloud("qiskit_ibm_runtime").SamplerV2(mode=self.backend)
+        sampler = cloud("qiskit_ibm_runtime.executor_sampler").Sampler(mode=self.backend)
         sampler.options.environment.job_tags = [uuid]
         try:
             return str(sampler.run([(native.circuit, None, shots)]).job_id())

@@ -73,6 +73,7 @@ class Device(Provider):
 
     def find(self, uuid: str) -> str | None:
         client, after = self.backend.client, None
+        lost: tuple[type[Exception], ...] = (*self._problems(), OSError, KeyError)
         try:
             while True:
                 params = {"limit": _PAGE} | ({"next": after} if after else {})
@@ -83,7 +84,7 @@ class Device(Provider):
                 after = page.get("next")
                 if not after:
                     return None
-        except (*self._problems(), OSError, KeyError) as error:
+        except lost as error:
             raise UnsettledError(f"ionq:{self.name} cannot say whether {uuid} was sent: {error}") from None
 
     def look(self, job: str) -> Look:
@@ -110,5 +111,4 @@ class Device(Provider):
             raise DeviceError(f"ionq:{self.name} does not give job {job}: {str(error).strip()}") from None
 
     def _problems(self) -> tuple[type[Exception], ...]:
-        exceptions = cloud("qiskit_ionq.exceptions")
-        return (exceptions.IonQError,)
+        return (cloud("qiskit_ionq.exceptions").IonQError,)

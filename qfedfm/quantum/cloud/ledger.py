@@ -23,8 +23,8 @@ _COLUMNS = (
 )  # fmt: skip
 _SCHEMA = """CREATE TABLE IF NOT EXISTS jobs (
     uuid TEXT PRIMARY KEY, backend TEXT NOT NULL, kind TEXT NOT NULL, request TEXT NOT NULL, shots INTEGER NOT NULL,
-    about TEXT NOT NULL, qasm TEXT NOT NULL, created REAL NOT NULL, state TEXT NOT NULL, job TEXT, told INTEGER NOT NULL,
-    counts TEXT, seconds REAL NOT NULL, message TEXT NOT NULL, price REAL)"""
+    about TEXT NOT NULL, qasm TEXT NOT NULL, created REAL NOT NULL, state TEXT NOT NULL, job TEXT,
+    told INTEGER NOT NULL, counts TEXT, seconds REAL NOT NULL, message TEXT NOT NULL, price REAL)"""
 OPEN, SENT, NEVER = "intent", "sent", "not sent"
 ENDED = ("done", "failed", "cancelled", NEVER)
 

@@ -109,8 +109,12 @@ class Provider(abc.ABC):
         """Asks for a job to be cancelled; what it then is, `look` tells."""
 
 
+def quiet(line: str) -> None:
+    """Says nothing."""
+
+
 def provider(backend: str) -> Provider:
-    """The device of ``ibm:NAME``, ``braket:ARN``, ``ionq:NAME`` or ``fake:NAME``; nothing is asked over the network yet.
+    """The device of ``ibm:NAME``, ``braket:ARN``, ``ionq:NAME`` or ``fake:NAME``; nothing is asked of it yet.
 
     Raises:
         ConfigError: another provider, or no name.
@@ -126,7 +130,7 @@ def provider(backend: str) -> Provider:
 
 
 def kept_fidelity(circuit: QuantumCircuit, target: Any) -> float | None:
-    """∏ (1 − error) over the gates and measurements of a transpiled circuit, by a Qiskit target; None without errors."""
+    """∏ (1 − error) over gates and measurements of a transpiled circuit, by a Qiskit target; None without errors."""
     kept, known = 1.0, False
     for gate in circuit.data:
         qubits = tuple(circuit.find_bit(qubit).index for qubit in gate.qubits)
