@@ -214,18 +214,14 @@ def test_braket_reads_a_result_in_our_order(aws, monkeypatch):
         return result.json()
 
     monkeypatch.setattr(session, "retrieve_s3_object_body", body)
-    stub.add_response("get_quantum_task", task(deviceParameters="{}"), {"quantumTaskArn": TASK})
+    asked_for = {"quantumTaskArn": TASK, "additionalAttributeNames": ["QueueInfo"]}
+    for others in ({}, {"status": "FAILED", "failureReason": "calibration"}, {"status": "QUEUED"}):
+        stub.add_response("get_quantum_task", task(deviceParameters="{}", **others), asked_for)
     look = device.look(TASK)
     assert (look.state, look.counts) == ("done", {"001": 2, "011": 2})
     assert asked == [("amazon-braket-mine", "qfedfm/uuid-1/1/results.json")]
-    stub.add_response(
-        "get_quantum_task",
-        task(deviceParameters="{}", status="FAILED", failureReason="calibration"),
-        {"quantumTaskArn": TASK},
-    )
     failed = device.look(TASK)
     assert (failed.state, failed.message) == ("failed", "calibration")
-    stub.add_response("get_quantum_task", task(deviceParameters="{}", status="QUEUED"), {"quantumTaskArn": TASK})
     assert device.look(TASK).state == "queued"
 
 
