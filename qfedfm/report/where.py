@@ -21,11 +21,11 @@ WORDS = {
 
 
 def columns(study: Study) -> Rows:
-    """Accuracy beside circuits, shots and device seconds of a run: means over the seeds.
+    """Accuracy beside circuits, shots, device seconds and bias of projections of a run: means over the seeds.
 
     A method whose circuits ran in several columns (a device that was calibrated, say) belongs to the last of them.
     """
-    heads = ("method", "circuits ran", "accuracy, %", "circuits a run", "shots a run", "device seconds a run")
+    heads = ("method", "circuits ran", "accuracy, %", "circuits a run", "shots a run", "device seconds a run", "bias")
     return Rows(heads, tuple(_lines(study)), 2)
 
 
@@ -60,6 +60,7 @@ def _lines(study: Study) -> Iterator[tuple[str, ...]]:
                 numbers.count(average(runs, "circuits")),
                 numbers.count(average(runs, "shots")),
                 numbers.decimal(average(runs, "device_seconds"), 1),
+                numbers.decimal(average(runs, "projection_bias")),
             )
 
 
