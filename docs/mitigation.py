@@ -1,4 +1,4 @@
-"""Prints the table of docs/mitigation.md, what wrappers gain under a fake device's noise: `python docs/mitigation.py`."""
+"""Prints the table of docs/mitigation.md, what wrappers gain under a device's noise: `python docs/mitigation.py`."""
 
 from __future__ import annotations
 

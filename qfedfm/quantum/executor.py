@@ -35,8 +35,8 @@ class Outcome:
         shots: shots taken in all of them; 0 where the probabilities are exact.
         column: where the results belong.
         device_seconds: that a device took, or 0.
-        bias: by how much the projection onto the simplex moved an estimate, the mean total variation; 0 where none was
-            needed.
+        bias: by how much the projection onto the simplex moved estimates, as total variation, the mean over the lines;
+            0 where none was needed, and a bound where what was projected went into another estimate.
     """
 
     probabilities: Float64[np.ndarray, "b n"]

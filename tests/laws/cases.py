@@ -34,9 +34,16 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("reduce", "multi-krum"): ({}, {"hostile": 2, "select": 2}),
     ("reduce", "trimmed-mean"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("executor", "readout"): ({"inner": {"name": "shots", "shots": 400}},),
-    ("executor", "zne"): ({"inner": {"name": "shots", "shots": 4000}},),
+    ("executor", "zne"): (
+        {"inner": {"name": "shots", "shots": 4000}},
+        {"inner": {"name": "shots", "shots": 4000}, "extrapolation": "exponential"},
+        {"inner": {"name": "aer", "shots": 4000, "noise": "manila"}, "factors": (1, 3), "extrapolation": "richardson"},
+    ),
     ("executor", "twirl"): ({"inner": {"name": "shots", "shots": 400}, "instances": 2},),
-    ("executor", "cache"): ({"inner": {"name": "shots", "shots": 400}},),
+    ("executor", "cache"): (
+        {"inner": {"name": "shots", "shots": 400}},
+        {"inner": {"name": "readout", "inner": {"name": "shots", "shots": 400}}},
+    ),
     ("executor", "retry"): ({"inner": {"name": "shots", "shots": 400}},),
     ("executor", "budget"): ({"inner": {"name": "shots", "shots": 400}, "shots": 10**9},),
     ("executor", "shots"): ({"shots": 400},),

@@ -164,9 +164,13 @@ def test_folds_and_twirls_run_on_the_qubits_of_the_circuit(executor: Aer | Ibm) 
     seen.circuits += [folded(circuit, 3)]
     Twirl(seen, instances=3).run(folded(circuit, 3), np.zeros((1, 8)), key)
 
-    def place(of: Circuit) -> list[int]:
-        executor.run(of, np.zeros((1, 8)), key)  # so that it is prepared
-        prepared = executor._prepared(of) if isinstance(executor, Aer) else executor._prepared(of, executor._backend())
-        return prepared.layout.initial_index_layout(filter_ancillas=True)
+    def prepared(of: Circuit) -> QuantumCircuit:
+        executor.run(of, np.zeros((1, 8)), key)
+        return executor._prepared(of) if isinstance(executor, Aer) else executor._prepared(of, executor._backend())
 
-    assert {tuple(place(one)) for one in seen.circuits} == {tuple(place(circuit))}
+    def place(of: Circuit) -> tuple[int, ...]:
+        return tuple(prepared(of).layout.initial_index_layout(filter_ancillas=True))
+
+    assert {place(one) for one in seen.circuits} == {place(circuit)}
+    # and the transpiler has left the folds as they are
+    assert prepared(folded(circuit, 3)).count_ops()["cx"] == 3 * prepared(circuit).count_ops()["cx"]
