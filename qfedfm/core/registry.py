@@ -23,6 +23,7 @@ FOLDERS = (
     "qfedfm.server",
     "qfedfm.clients.attacks",
     "qfedfm.clients.methods",
+    "qfedfm.incentives.selectors",
     "qfedfm.quantum.executors",
     "qfedfm.incentives.contributions",
 )

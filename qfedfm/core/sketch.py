@@ -32,9 +32,26 @@ def count_sketch(X: Float32[np.ndarray, "n d"], size: int, key: Key) -> Float64[
         >>> count_sketch(np.array([[1, -2]], np.float32), 3, Key.of(0)).tolist()
         [[1.0, -2.0, 0.0]]
     """
-    d = X.shape[1]
-    if d <= size:
-        return np.pad(X.astype(np.float64), ((0, 0), (0, size - d)))
-    rng = key.numpy()
-    buckets, signs = rng.integers(size, size=d), rng.choice(np.array([-1.0, 1.0]), size=d)
-    return np.stack([np.bincount(buckets, weights=signs * row, minlength=size) for row in X])
+    return CountSketch(X.shape[1], size, key)(X)
+
+
+class CountSketch:
+    """The h and σ of `count_sketch`, drawn once for updates that come one after the other.
+
+    Args:
+        d: coordinates of an update.
+        size: m, at least 1.
+        key: of h and σ. Sketches of different rounds can be compared where their keys are equal.
+    """
+
+    def __init__(self, d: int, size: int, key: Key) -> None:
+        self._size, self._short = size, d <= size
+        rng, length = key.numpy(), 0 if self._short else d
+        self._buckets = rng.integers(size, size=length)
+        self._signs = rng.choice(np.array([-1.0, 1.0]), size=length)
+
+    def __call__(self, X: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "n m"]:
+        """A sketch for each row; X is not changed."""
+        if self._short:
+            return np.pad(X.astype(np.float64), ((0, 0), (0, self._size - X.shape[1])))
+        return np.stack([np.bincount(self._buckets, weights=self._signs * row, minlength=self._size) for row in X])

@@ -1,4 +1,4 @@
-"""One method of a comparison, built: local training, aggregator, server optimiser."""
+"""One method of a comparison, built: whom it invites, local training, aggregator, server optimiser."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from qfedfm.core.registry import Entry, build, entries, find
 from qfedfm.core.stack import Stack, stack
 from qfedfm.core.validation import explain
 from qfedfm.engine.schedule import Schedule
+from qfedfm.incentives.selector import Selector
+from qfedfm.incentives.selectors.uniform import Uniform
 
 PartConfig = str | dict[str, Any]
 
@@ -64,6 +66,7 @@ class Method(BaseModel):
         server: the server optimiser.
         local: the local method.
         training: settings that differ from the experiment's ``[training]`` for this method only.
+        selector: who chooses the invited clients; None for that of the experiment's ``[participation]``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,6 +76,8 @@ class Method(BaseModel):
     server: PartConfig = "sgd"
     local: PartConfig = "fedavg"
     training: dict[str, Any] = {}
+    # left out of the settings without a value, so that experiments from before it keep their digest
+    selector: PartConfig | None = Field(default=None, exclude_if=lambda selector: selector is None)
 
 
 @dataclass(frozen=True)
@@ -84,11 +89,17 @@ class Arm:
     server: ServerOptimizer
     local: LocalMethod
     training: Training
+    selector: Selector
 
     @property
     def entry(self) -> Entry:
         """What the register says about the reduce."""
         return find(Reduce.kind, self.aggregator.reduce.name)
+
+    @property
+    def roles(self) -> tuple[Entry, Entry]:
+        """What the register says about the parts that can be quantum: the reduce and the selector."""
+        return self.entry, find(Selector.kind, self.selector.name)
 
 
 _LAYER_KINDS = ("vector layer", "codec", "cohort layer")
@@ -108,7 +119,8 @@ def build_arm(name: str, method: Method, training: Training) -> Arm:
     layers = [build(_layer_kind(config), config) for config in method.layers]
     aggregator = stack(*layers, reduce=build("reduce", method.reduce))
     server = build("server optimiser", method.server)
-    return Arm(name, aggregator, server, build("local method", method.local), merged)
+    selector = build(Selector.kind, method.selector or Uniform.name)
+    return Arm(name, aggregator, server, build("local method", method.local), merged, selector)
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

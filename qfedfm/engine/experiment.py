@@ -23,6 +23,7 @@ from qfedfm.engine.arm import Arm, Method, PartConfig, Training, build_arm
 from qfedfm.engine.compute import Engine
 from qfedfm.engine.custom import CustomTask
 from qfedfm.incentives.participation import Participation
+from qfedfm.incentives.selector import Selector
 from qfedfm.tasks.text import TextClassification
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ class Experiment(_Model):
             experiment = cls.model_validate(settings)
         except pydantic.ValidationError as error:
             raise explain(error, cls) from None
+        build(Selector.kind, experiment.participation.selector)
         for name in experiment.methods:
             experiment.arm(name)
         if experiment.hostile is not None:
@@ -207,11 +209,12 @@ class Experiment(_Model):
 
     def arm(self, name: str, settings: Mapping[str, Any] | None = None) -> Arm:
         """A method with its parts built, with dotted ``settings`` (of a tuning grid) in place."""
-        tree = {"training": {}, **self.methods[name].model_dump()}
+        invites = self.participation.selector
+        tree = {"training": {}, "selector": invites, **self.methods[name].model_dump()}
         for key, value in (settings or {}).items():
             part, _, option = key.partition(".")
-            if part not in ("reduce", "server", "local", "training") or not option:
-                raise ConfigError(f"tuning key {key!r}", "reduce.…, server.…, local.… or training.…")
+            if part not in ("reduce", "server", "local", "training", "selector") or not option:
+                raise ConfigError(f"tuning key {key!r}", "reduce.…, server.…, local.…, selector.… or training.…")
             if isinstance(tree[part], str):
                 tree[part] = {"name": tree[part]}
             _put(tree[part], option, value)
@@ -219,7 +222,7 @@ class Experiment(_Model):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The whole configuration, defaults included, as JSON values; `of` reads it back."""
+        """The whole configuration, defaults included (but for selectors), as JSON values; `of` reads it back."""
         return self.model_dump(mode="json", by_alias=True)
 
     @property

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qfedfm.core.registry import Entry
 from qfedfm.engine.arm import Arm
+from qfedfm.engine.rounds import SELECTOR
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
 from qfedfm.reduces.cost import IN_COLUMN
@@ -21,21 +21,21 @@ def run_line(
     setting: Setting, seed: int, state: RunState, arms: Mapping[str, Arm], adapter: str | None
 ) -> dict[str, Any]:
     """One entry of ``runs``: sums over the rounds of a finished run."""
-    entry, history = setting.arm.entry, state.history
-    twins = [name for reduce in entry.twins for name, arm in arms.items() if arm.aggregator.reduce.name == reduce]
+    arm, history = setting.arm, state.history
+    twins = _twins(arm, arms)
     return {
-        "method": setting.arm.name,
+        "method": arm.name,
         "seed": seed,
         "rounds": state.round,
-        "quantum": entry.quantum,
+        "quantum": any(entry.quantum for entry in arm.roles),
         "twin": twins[0] if twins else None,
         "twins": twins,
-        "control_of": _control_of(entry, arms),
+        "control_of": _control_of(arm, arms),
         "final": {name: history[-1][name] for name in _FINAL if name in history[-1]},
         **{name: sum(record[name] for record in history) for name in _SUMS},
-        **{name: int(sum(record["diagnostics"].get(name, 0) for record in history)) for name in ("shots", "circuits")},
+        **{name: int(_total(history, name)) for name in ("shots", "circuits")},
         "circuits_by_column": _by_column(history),
-        "device_seconds": sum(record["diagnostics"].get("device_seconds", 0.0) for record in history),
+        "device_seconds": _total(history, "device_seconds"),
         **_averages(history),
         "trainable_parameters": setting.bound.layout.size,
         "reduce_parameters": int(history[-1]["diagnostics"].get("reduce_parameters", 0)),
@@ -46,15 +46,22 @@ def run_line(
     }
 
 
+_PREFIXES = ("", SELECTOR)
 _SUMS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds")
 
 
-_AVERAGED = ("approximation_ratio", "random_ratio", "feasible", "projection_bias")
+def _total(history: Sequence[Mapping[str, Any]], name: str) -> float:
+    """What the reduce and the selector took in all rounds."""
+    return float(sum(record["diagnostics"].get(prefix + name, 0) for record in history for prefix in _PREFIXES))
+
+
+_AVERAGED = ("approximation_ratio", "random_ratio", "choice_ratio", "feasible", "projection_bias")
 """Diagnostics of which a run reports the mean over its rounds."""
 
 
 def _averages(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    found = {name: [r["diagnostics"][name] for r in history if name in r["diagnostics"]] for name in _AVERAGED}
+    names = [prefix + name for prefix in _PREFIXES for name in _AVERAGED]
+    found = {name: [r["diagnostics"][name] for r in history if name in r["diagnostics"]] for name in names}
     return {name: sum(values) / len(values) for name, values in found.items() if values}
 
 
@@ -63,13 +70,28 @@ def _by_column(history: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     found: Counter[str] = Counter()
     for record in history:
         for name, value in record["diagnostics"].items():
-            if name.startswith(IN_COLUMN):
-                found[name.removeprefix(IN_COLUMN)] += int(value)
+            cost = name.removeprefix(SELECTOR)
+            if cost.startswith(IN_COLUMN):
+                found[cost.removeprefix(IN_COLUMN)] += int(value)
     return dict(found)
 
 
-def _control_of(entry: Entry, arms: Mapping[str, Arm]) -> str | None:
-    return next((name for name, arm in arms.items() if arm.aggregator.reduce.name == entry.control_of), None)
+def _twins(arm: Arm, arms: Mapping[str, Arm]) -> list[str]:
+    """The methods that have a twin in the place of the reduce, of the selector, or of both, and else the same two."""
+    names = [(entry.name, *entry.twins) for entry in arm.roles]
+    found = []
+    for name, other in arms.items():
+        roles = [entry.name for entry in other.roles]
+        if all(role in known for role, known in zip(roles, names, strict=True)):
+            found.append((tuple(known.index(role) for role, known in zip(roles, names, strict=True)), name))
+    return [name for places, name in sorted(found, key=lambda pair: pair[0]) if any(places)]
+
+
+def _control_of(arm: Arm, arms: Mapping[str, Arm]) -> str | None:
+    """The method that has, in the place of one part, what that part is an ablation of, and else the same."""
+    reduce, selector = arm.roles
+    wanted = {(reduce.control_of, selector.name), (reduce.name, selector.control_of)}
+    return next((name for name, other in arms.items() if tuple(role.name for role in other.roles) in wanted), None)
 
 
 def assemble(

@@ -21,8 +21,11 @@ from qfedfm.engine.evaluate import accuracy, judge, mean_loss
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
 from qfedfm.engine.uplink import Uplink
+from qfedfm.incentives.selector import Watcher
 
 Outputs = Float32[np.ndarray, "_ classes"]
+SELECTOR = "selector_"
+"""What the history puts before the names of a selector's numbers."""
 
 
 def untrained(setting: Setting) -> list[Query]:
@@ -73,7 +76,8 @@ class OpenRound:
     def __init__(self, setting: Setting, state: RunState, group: int) -> None:
         clock = time.perf_counter()
         self._setting, self._state, self._round = setting, state, state.round + 1
-        self._who = setting.participation.draw(setting.key.fold("participation"), self._round, setting.drawn.clients)
+        self._invite()
+        selecting = time.perf_counter() - clock
         layout, dropped = setting.bound.layout, frozenset(self._who.dropped)
         with phase("wire"):
             payload = broadcast(state.model, state.local, layout, setting.epoch, self._round)
@@ -83,7 +87,8 @@ class OpenRound:
         with phase("data"):
             jobs = [self._assignment.job(client) for client in self._who.invited if client not in dropped]
         self.jobs: tuple[Job, ...] = tuple(jobs)
-        self._uplink = Uplink(setting, state, frozenset(self._who.late), len(jobs) - len(self._who.late))
+        most = len(jobs) - len(self._who.late)
+        self._uplink = Uplink(setting, state, frozenset(self._who.late), most, self._watcher)
         attack, answering = setting.drawn.attack, {job.client for job in jobs}
         self._watched = attack is not None and attack.omniscient and bool(setting.hostile & answering)
         self._held: list[Trained] = []
@@ -91,8 +96,19 @@ class OpenRound:
         self._remembered: list[int] = []
         self._reduced: Reduced | None = None
         self._next = state
-        self._server_seconds = 0.0
-        self._train_seconds = time.perf_counter() - clock
+        self._server_seconds = selecting
+        self._train_seconds = time.perf_counter() - clock - selecting
+
+    def _invite(self) -> None:
+        """Who is invited, what becomes of them, and what looks at their updates where the selector wants to know."""
+        setting, selector = self._setting, self._setting.arm.selector
+        key, clients = setting.key.fold("participation"), setting.drawn.clients
+        with phase("select"):
+            invited = setting.participation.invite(selector, self._state.selector, key, self._round, clients)
+        self._selected = {SELECTOR + name: value for name, value in invited.diagnostics.items()}
+        self._who = setting.participation.draw(key, self._round, clients, invited.clients)
+        size = setting.bound.layout.size
+        self._watcher = Watcher(size, setting.key.fold("selector", "sketch")) if selector.watches else None
 
     def charge(self, seconds: float) -> None:
         """Adds to the round's training time what an engine spent on its jobs."""
@@ -148,8 +164,17 @@ class OpenRound:
         clock = time.perf_counter()
         with phase("reduce"):
             self._next = self._aggregate()
-        self._server_seconds = time.perf_counter() - clock + self._uplink.server_seconds
+        self._learn()
+        self._server_seconds += time.perf_counter() - clock + self._uplink.server_seconds
         return self._next.model
+
+    def _learn(self) -> None:
+        """The selector's state after the round."""
+        if self._watcher is not None:
+            with phase("select"):
+                seen = self._watcher.seen(self._who.invited, self._reduced)
+                learnt = self._setting.arm.selector.learn(self._state.selector, self._round, seen)
+                self._next = replace(self._next, selector=learnt)
 
     def _aggregate(self) -> RunState:
         setting, state, collector = self._setting, self._state, self._uplink.collector
@@ -207,7 +232,7 @@ class OpenRound:
             "late": sorted(uplink.late),
             "refused": uplink.refused,
             "client_weights": named,
-            "diagnostics": dict(reduced.diagnostics) if reduced is not None else few,
+            "diagnostics": {**(reduced.diagnostics if reduced is not None else few), **self._selected},
             "client_steps": sum(len(job.rows) for job in self.jobs),
             "server_seconds": self._server_seconds,
             "train_seconds": self._train_seconds + uplink.client_seconds,

@@ -107,7 +107,7 @@ class Setting:
     """What stays the same over the rounds of one run (one method, one seed).
 
     Args:
-        arm: the method: local training, aggregator, server optimiser.
+        arm: the method: whom it invites, local training, aggregator, server optimiser.
         bound: the arm's aggregator bound to the layout and the population.
         drawn: what the seed draws.
         engine: trains and evaluates.
@@ -189,6 +189,7 @@ class Bench:
         drawn, participation = self.drawn(seed), self.experiment.participation
         invited, validation = participation.cohort(len(drawn.clients)), len(drawn.split.validation)
         bound = bind(arm.aggregator, self.engine.layout, drawn.clients, cohort=invited, validation=validation)
+        arm.selector.check(len(drawn.clients), invited)
         arm.local.check(arm.training.optimizer, equal_work=len(drawn.sizes) == 1)
         kept = InMemory() if states is None else states
         return Setting(arm, bound, drawn, self.engine, participation, rounds, self.epoch, test, kept)

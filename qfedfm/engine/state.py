@@ -30,6 +30,7 @@ class RunState:
             `ClientStates`: the local method's under ``method/``, the kept optimiser's under ``optimizer/``.
         late: payloads that are still on their way, by client.
         history: the records of the finished rounds.
+        selector: what the selector has learnt.
     """
 
     round: int
@@ -40,6 +41,7 @@ class RunState:
     clients: Mapping[ClientId, int] = field(default_factory=dict)
     late: Mapping[ClientId, bytes] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
+    selector: State = field(default_factory=lambda: EMPTY)
 
 
 def superseded(before: RunState, after: RunState) -> list[Version]:
@@ -58,7 +60,7 @@ def save(path: Path, state: RunState, identity: Mapping[str, Any]) -> None:
         identity: which run this is (configuration hash, method, seed), compared when it is read again.
     """
     tensors = {"model": state.model}
-    for group in ("reduce", "server", "local"):
+    for group in _GROUPS:
         tensors |= {f"{group}/{name}": np.asarray(value) for name, value in getattr(state, group).items()}
     index = sorted(state.clients.items())
     tensors["clients"] = np.array(index, np.int64).reshape(len(index), 2)
@@ -67,6 +69,7 @@ def save(path: Path, state: RunState, identity: Mapping[str, Any]) -> None:
 
 
 _FORMAT = 2
+_GROUPS = ("reduce", "server", "local", "selector")
 _REMEDY = "delete the file to start this run anew, or choose another --out"
 
 
@@ -80,7 +83,7 @@ def load(path: Path, identity: Mapping[str, Any]) -> RunState:
     if about.get("format") != _FORMAT:
         given = f"{path} is a checkpoint of format {about.get('format', 1)}"
         raise CheckpointError(given, f"format {_FORMAT}, which this version of the library writes", _REMEDY)
-    groups: dict[str, dict[str, np.ndarray]] = {"reduce": {}, "server": {}, "local": {}}
+    groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in _GROUPS}
     late: dict[ClientId, bytes] = {}
     for name, tensor in tensors.items():
         group, _, rest = name.partition("/")

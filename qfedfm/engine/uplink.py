@@ -14,6 +14,7 @@ from qfedfm.core.parts import At
 from qfedfm.core.phases import phase
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
+from qfedfm.incentives.selector import Watcher
 
 
 class Uplink:
@@ -24,10 +25,19 @@ class Uplink:
         state: before the round; its late answers arrive now, each before the first client with a higher id.
         late: the clients whose answers miss this round's deadline.
         most: updates that can arrive.
+        watcher: looks at each update that is counted, where the selector wants to know them.
     """
 
-    def __init__(self, setting: Setting, state: RunState, late: frozenset[ClientId], most: int) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        state: RunState,
+        late: frozenset[ClientId],
+        most: int,
+        watcher: Watcher | None = None,
+    ) -> None:
         self._setting, self._round, self._late = setting, state.round + 1, late
+        self._watcher = watcher
         self._waiting = sorted(state.late.items())
         self._of_late: list[dict[str, Any]] = []
         self._refused: list[dict[str, Any]] = []
@@ -90,6 +100,8 @@ class Uplink:
             return None
         with phase("reduce"):
             self.collector.add(client, decoded, float(len(self._setting.split.train[client])))
+        if self._watcher is not None:
+            self._watcher.add(client, decoded)
         self.participants.append(client)
         return decoded
 

@@ -1,14 +1,17 @@
-"""Who takes part in a round: a seeded sampler, clients that drop out, clients that answer too late."""
+"""Who takes part in a round: who is invited, clients that drop out, clients that answer too late."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from qfedfm.core.cohort import ClientId
+from qfedfm.core.cohort import ClientId, State
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
+from qfedfm.incentives.selector import Invitation, Selector
+from qfedfm.incentives.selectors.uniform import Uniform
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,15 @@ class Attendance:
 class Participation(BaseModel):
     """How many clients a round invites, and how reliable they are.
 
-    The invited are a uniform sample without replacement, drawn in time that depends on their number and not on the
-    population's. Whether an invited client drops out or is late depends on the key, the round and its id only, so
-    adding or removing others changes neither.
+    The selector chooses the invited; the one that is there without a choice draws a uniform sample without replacement.
+    Whether an invited client drops out or is late depends on the key, the round and its id only, so adding or removing
+    others changes neither.
 
     Args:
         clients_per_round: how many are invited; None invites all.
         dropout: probability that an invited client falls silent after training.
         late: probability that the answer of a client that did not drop out misses the deadline.
+        selector: who chooses the invited, by name or as a table of its name and options; a method can name another.
 
     Example:
         >>> Participation(clients_per_round=2).draw(Key.of(1), 0, (3, 5, 8)).dropped
@@ -54,6 +58,8 @@ class Participation(BaseModel):
     clients_per_round: int | None = Field(default=None, ge=1)
     dropout: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
     late: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+    # left out of the settings at its default, so that experiments from before it keep their digest
+    selector: str | dict[str, Any] = Field(default=Uniform.name, exclude_if=lambda selector: selector == Uniform.name)
 
     def cohort(self, population: int) -> int:
         """The number of updates that a round brings when nobody drops out or is late.
@@ -66,29 +72,42 @@ class Participation(BaseModel):
             raise ConfigError(given, f"at most {population}", "lower clients_per_round or add clients")
         return population if self.clients_per_round is None else self.clients_per_round
 
-    def draw(self, key: Key, round: int, population: tuple[ClientId, ...]) -> Attendance:  # noqa: A002
+    def draw(
+        self,
+        key: Key,
+        round: int,  # noqa: A002
+        population: tuple[ClientId, ...],
+        invited: tuple[ClientId, ...] | None = None,
+    ) -> Attendance:
         """Who is invited to a round, and what becomes of them.
 
         Args:
             key: already folded by purpose; folded here by round, client and what is drawn.
             round: the round's number.
             population: all client ids, ascending.
+            invited: whom a selector chose, ascending; None for a uniform sample.
 
         Raises:
             ConfigError: more clients a round than there are.
         """
-        invited = self._sample(key.fold(round, "invited"), population)
+        if invited is None:
+            invited = self.invite(Uniform(), {}, key, round, population).clients
         dropped = tuple(c for c in invited if self.dropout and _uniform(key, round, c, "dropout") < self.dropout)
         left = sorted({*invited} - {*dropped}) if self.late else ()
         late = tuple(c for c in left if _uniform(key, round, c, "late") < self.late)
         return Attendance(invited, dropped, late)
 
-    def _sample(self, key: Key, population: tuple[ClientId, ...]) -> tuple[ClientId, ...]:
-        count = self.cohort(len(population))
-        if count == len(population):
-            return population
-        places = key.numpy().choice(len(population), count, replace=False, shuffle=False)
-        return tuple(population[place] for place in sorted(places.tolist()))
+    def invite(
+        self,
+        selector: Selector,
+        state: State,
+        key: Key,
+        round: int,  # noqa: A002
+        population: tuple[ClientId, ...],
+    ) -> Invitation:
+        """Whom a selector invites; the arguments as in `draw`, and the selector's state."""
+        size = self.cohort(len(population))
+        return selector.select(population, size, state, round, key.fold(round, "invited"))
 
 
 def _uniform(key: Key, round: int, client: ClientId, purpose: str) -> float:  # noqa: A002

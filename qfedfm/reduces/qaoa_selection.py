@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, final
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from pydantic import Field
 
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
-from qfedfm.quantum.executor import ExecutorField
+from qfedfm.quantum.executor import Executor, ExecutorField
 from qfedfm.quantum.executors.ideal import Shots
 from qfedfm.quantum.qaoa import Quadratic, approximation_ratio, qaoa_angles, qaoa_circuit, xy_qaoa_circuit
 from qfedfm.reduces.choice import Choice
@@ -23,7 +23,10 @@ from qfedfm.reduces.selection import SelectionReduce
 if TYPE_CHECKING:
     from qfedfm.quantum.circuit import Circuit
 
-_MOST_CLIENTS = 16
+AnyMixer = Literal["ring", "complete", "x"]
+"""The XY mixers, and the X mixer with a penalty."""
+MOST_CLIENTS = 16
+"""Qubits of a circuit whose angles are trained in every round."""
 _RATE, _BETAS = 0.05, (0.8, 0.95)
 """Of Adam over the angles, in radians at a problem whose Ising coefficients have unit length."""
 
@@ -62,36 +65,60 @@ class QaoaSelection(SelectionReduce):
     """
 
     depth: Annotated[int, Field(ge=1)] = 2
-    mixer: Literal["ring", "complete", "x"] = "ring"
+    mixer: AnyMixer = "ring"
     steps: Annotated[int, Field(ge=0)] = 40
     shots: Annotated[int, Field(ge=1)] = 64
     executor: ExecutorField | None = None
 
     def choose(self, problem: Quadratic, size: int, key: Key) -> Choice:
-        from qfedfm.quantum.circuit import Circuit
-
-        if problem.n > _MOST_CLIENTS:
+        if problem.n > MOST_CLIENTS:
             remedy = "invite fewer clients, or take annealed-selection"
-            raise ConfigError(f"a selection among {problem.n} clients by a circuit", f"at most {_MOST_CLIENTS}", remedy)
-        scaled = unit(problem.penalised(size) if self.mixer == "x" else problem)
-        circuit = Circuit(
-            qaoa_circuit(scaled, self.depth)
-            if self.mixer == "x"
-            else xy_qaoa_circuit(scaled, size, self.depth, self.mixer)
-        )
-        theta, probabilities = trained(circuit, scaled, self.depth, self.steps)
-        measured = (self.executor or Shots(self.shots)).run(circuit, theta[None], key)
-        found = np.where(uniform(problem.n, size) > 0, measured.probabilities[0], 0.0)
-        start = np.full(2**problem.n, 0.5**problem.n) if self.mixer == "x" else uniform(problem.n, size)
-        seen = np.flatnonzero(found)
-        outcome = int(seen[problem.values()[seen].argmin()]) if len(seen) else 2**problem.n - 1
-        named = {
-            "feasible": float(found.sum()),
-            "approximation_ratio": approximation_ratio(problem, probabilities, size),
-            "random_ratio": approximation_ratio(problem, start, size),
-        }
-        cost = Cost(Counter({"exact": self.steps + 1})) + Cost.of(measured)
-        return Choice((outcome >> np.arange(problem.n)) & 1 == 1, cost, named)
+            raise ConfigError(f"a selection among {problem.n} clients by a circuit", f"at most {MOST_CLIENTS}", remedy)
+        everyone, executor = np.ones(problem.n, bool), self.executor or Shots(self.shots)
+        return measured_choice(problem, size, key, self.depth, self.mixer, self.steps, executor, everyone)
+
+
+def measured_choice(
+    problem: Quadratic,
+    size: int,
+    key: Key,
+    depth: int,
+    mixer: AnyMixer,
+    steps: int,
+    executor: Executor,
+    otherwise: Bool[np.ndarray, " n"],
+) -> Choice:
+    """The best choice that a trained QAOA circuit shows; see `QaoaSelection`.
+
+    Args:
+        problem: C, of which not all values are equal.
+        size: k.
+        key: of the shots.
+        depth: p.
+        mixer: ``ring``, ``complete`` or ``x``.
+        steps: of the angles' descent.
+        executor: runs the final circuit.
+        otherwise: the choice where no outcome has k ones.
+    """
+    from qfedfm.quantum.circuit import Circuit
+
+    scaled = unit(problem.penalised(size) if mixer == "x" else problem)
+    circuit = Circuit(qaoa_circuit(scaled, depth) if mixer == "x" else xy_qaoa_circuit(scaled, size, depth, mixer))
+    theta, probabilities = trained(circuit, scaled, depth, steps)
+    measured = executor.run(circuit, theta[None], key)
+    found = np.where(uniform(problem.n, size) > 0, measured.probabilities[0], 0.0)
+    start = np.full(2**problem.n, 0.5**problem.n) if mixer == "x" else uniform(problem.n, size)
+    seen = np.flatnonzero(found)
+    named = {
+        "feasible": float(found.sum()),
+        "approximation_ratio": approximation_ratio(problem, probabilities, size),
+        "random_ratio": approximation_ratio(problem, start, size),
+    }
+    cost = Cost(Counter({"exact": steps + 1})) + Cost.of(measured)
+    if not len(seen):
+        return Choice(otherwise, cost, named)
+    outcome = int(seen[problem.values()[seen].argmin()])
+    return Choice((outcome >> np.arange(problem.n)) & 1 == 1, cost, named)
 
 
 def unit(problem: Quadratic) -> Quadratic:

@@ -14,6 +14,7 @@ from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Objective, Reduce, ServerAt
 from qfedfm.core.registry import Entry, build, entries
+from qfedfm.incentives.selector import SKETCH, Seen
 
 QUICK = {"steps": 4, "gradients": 1}
 SLOW = ("born", "born-no-entangler", "amplitudes", "softmax", "simplex")
@@ -33,6 +34,8 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("reduce", "krum"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("reduce", "multi-krum"): ({}, {"hostile": 2, "select": 2}),
     ("reduce", "trimmed-mean"): ({}, {"hostile": 0}, {"hostile": 3}),
+    ("selector", "qaoa-choice"): ({"depth": 1, "steps": 2, "shots": 16, "candidates": 5},),
+    ("selector", "greedy-choice"): ({}, {"candidates": 4}),
     ("executor", "readout"): ({"inner": {"name": "shots", "shots": 400}},),
     ("executor", "zne"): (
         {"inner": {"name": "shots", "shots": 4000}},
@@ -123,6 +126,18 @@ class Case:
 
     def population(self, cohort: Cohort) -> tuple[int, ...]:
         return tuple(range(3 * cohort.n))
+
+    def invitations(self) -> tuple[tuple[int, ...], int]:
+        """A population, and how many of it a round invites."""
+        population = tuple(sorted(self.rng.permutation(30)[: 3 + self.extra].tolist()))
+        return population, int(self.rng.integers(1, 4))
+
+    def seen(self, invited: tuple[int, ...]) -> Seen:
+        """What a server could see of a round that invited these clients; one of them may be silent."""
+        sketches = self.rng.normal(size=(len(invited) + 1, SKETCH)) * 10.0**self.exponent
+        loud = invited[1:] if self.equal else invited
+        aggregate = None if self.offset and self.equal else sketches[-1]
+        return Seen(invited, dict(zip(loud, sketches, strict=False)), aggregate)
 
     def server_at(self, part: Reduce | None = None) -> ServerAt:
         model = np.zeros(self.layout.size, np.float32)

@@ -4,21 +4,23 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 
-from qfedfm.core.cohort import Cohort, Reduced
+from qfedfm.core.cohort import Cohort, Reduced, State
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.key import Key
 from qfedfm.core.parts import Codec, CohortLayer, Law, Part, Reduce, VectorLayer
 from qfedfm.incentives.contribution import Contribution
 from qfedfm.incentives.game import Game
+from qfedfm.incentives.selector import Seen, Selector
 from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.executor import Executor
 from qfedfm.quantum.executors.cache import Cache
-from tests.laws.cases import Case
+from tests.laws.cases import Case, same_state
 
 TOLERANCE = 2e-5
 """Of the largest coordinate: a few hundred roundings of float32."""
@@ -205,6 +207,35 @@ def contribution_same_key(part: Contribution, case: Case) -> None:
     assert (one.calls, one.evaluations, one.queries) == (again.calls, again.evaluations, again.queries)
 
 
+def selected(part: Selector, case: Case, learn: Callable[[Seen], Seen] = lambda seen: seen) -> tuple[Any, ...]:
+    """The invitations of three rounds and the state after them."""
+    population, size = case.invitations()
+    state: State = {}
+    invited = []
+    for number in range(1, 4):
+        found = part.select(population, size, state, number, Key.of(case.seed).fold(number))
+        state = part.learn(state, number, learn(case.seen(found.clients)))
+        invited.append((found.clients, dict(found.diagnostics)))
+    return invited, state
+
+
+def selector_same_key(part: Selector, case: Case) -> None:
+    one, again = selected(part, case), selected(part, case)
+    assert one[0] == again[0]
+    assert same_state(one[1], again[1])
+
+
+def selector_permutation(part: Selector, case: Case) -> None:
+    """In whatever order the updates have come."""
+
+    def backwards(seen: Seen) -> Seen:
+        return replace(seen, sketches=dict(reversed(seen.sketches.items())))
+
+    one, other = selected(part, case), selected(part, case, backwards)
+    assert one[0] == other[0]
+    assert same_state(one[1], other[1])
+
+
 CHECKS: dict[tuple[str, Law], Callable[[Part, Case], None]] = {
     ("reduce", Law.PERMUTATION): reduce_permutation,
     ("reduce", Law.IDENTITY): reduce_identity,
@@ -223,4 +254,6 @@ CHECKS: dict[tuple[str, Law], Callable[[Part, Case], None]] = {
     ("vector layer", Law.REFUSES): vector_refuses,
     ("executor", Law.SAME_KEY): executor_same_key,
     ("contribution", Law.SAME_KEY): contribution_same_key,
+    ("selector", Law.SAME_KEY): selector_same_key,
+    ("selector", Law.PERMUTATION): selector_permutation,
 }  # type: ignore[assignment]

@@ -11,6 +11,7 @@ from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.parts import Codec, CohortLayer, Law, Reduce, VectorLayer
 from qfedfm.incentives.contribution import Contribution, Shares
+from qfedfm.incentives.selector import Invitation, Selector
 from qfedfm.quantum.executor import Executor, Outcome
 from tests.laws.cases import Case
 from tests.laws.checks import CHECKS
@@ -106,6 +107,18 @@ class WrongExecutor(Executor):
         return Outcome(np.tile(line, (len(parameters), 1)), None, len(parameters), 0)
 
 
+@dataclass(frozen=True)
+class WrongSelector(Selector):
+    law: Law
+
+    def select(self, population, size, state, round, key):  # noqa: A002
+        start = os.urandom(1)[0] if self.law is Law.SAME_KEY else int(state.get("last", 0))
+        return Invitation(tuple(sorted(population[(start + i) % len(population)] for i in range(size))))
+
+    def learn(self, state, round, seen):  # noqa: A002
+        return {"last": np.array(next(iter(seen.sketches), 0))}
+
+
 KINDS = {
     "reduce": Wrong,
     "cohort layer": WrongLayer,
@@ -113,6 +126,7 @@ KINDS = {
     "vector layer": WrongVector,
     "contribution": WrongContribution,
     "executor": WrongExecutor,
+    "selector": WrongSelector,
 }
 
 

@@ -19,6 +19,7 @@ from qfedfm.core.registry import Entry, build, describe, entries
 from qfedfm.core.stack import bind, stack
 from qfedfm.incentives.contribution import Contribution
 from qfedfm.incentives.game import Game
+from qfedfm.incentives.selector import Selector
 from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.executor import COLUMNS, Executor
@@ -28,7 +29,18 @@ from tests.laws.checks import CHECKS, close
 ENTRIES = all_entries()
 SUBJECTS = subjects()
 REGISTERED = [subject for subject in SUBJECTS if subject.entry.part is not Float32Codec]
-KINDS = (VectorLayer, Codec, CohortLayer, Reduce, ServerOptimizer, LocalMethod, Attack, Executor, Contribution)
+KINDS = (
+    VectorLayer,
+    Codec,
+    CohortLayer,
+    Reduce,
+    ServerOptimizer,
+    LocalMethod,
+    Attack,
+    Executor,
+    Contribution,
+    Selector,
+)
 exploring = settings(max_examples=20, deadline=None, derandomize=True)
 
 
@@ -346,6 +358,34 @@ def test_a_contribution_divides_what_the_coalition_of_all_is_worth(subject):
     np.testing.assert_allclose(shares.values, -0.5, atol=1e-9)
     assert (shares.standard_errors >= 0).all()
     assert (shares.calls, shares.evaluations) == (game.calls, game.evaluations)
+
+
+@each(Selector)
+def test_a_selector_invites_as_many_different_clients_as_it_is_told(subject):
+    part = subject.part
+
+    @exploring
+    @given(cases)
+    def holds(case: Case) -> None:
+        population, size = case.invitations()
+        state = {}
+        for number in range(1, 4):
+            before = {name: value.copy() for name, value in state.items()}
+            key = Key.of(case.seed).fold(number)
+            part.check(len(population), size)
+            found = part.select(population, size, state, number, key)
+            assert found.clients == tuple(sorted(set(found.clients)))
+            assert len(found.clients) == size
+            assert set(found.clients) <= set(population)
+            assert all(isinstance(value, float) and np.isfinite(value) for value in found.diagnostics.values())
+            after = part.learn(state, number, case.seen(found.clients))
+            assert same_state(before, state)
+            assert part.select(population, size, reloaded(state), number, key) == found
+            assert same_state(part.learn(reloaded(state), number, case.seen(found.clients)), after)
+            assert all(np.isfinite(value).all() for value in after.values())
+            state = after
+
+    holds()
 
 
 def test_every_kind_in_the_register_is_tested_here():

@@ -18,6 +18,7 @@ from qfedfm.core import parts, registry
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.parts import Law, ServerAt
 from qfedfm.incentives.contribution import Contribution
+from qfedfm.incentives.selector import Selector
 from qfedfm.quantum.executor import Executor
 
 ROOT = Path(__file__).parents[2]
@@ -71,10 +72,9 @@ def test_the_declared_laws_hold(example):
 
 
 def test_every_kind_that_the_page_names_exists_with_those_methods():
-    beside = {"Attack": Attack, "LocalMethod": LocalMethod, "Executor": Executor, "Contribution": Contribution}
-    known = vars(parts) | beside
+    known = vars(parts) | {cls.__name__: cls for cls in (Attack, LocalMethod, Selector, Executor, Contribution)}
     rows = re.findall(r"^\| `(\w+)` \| `qfedfm/\w.*?` \| (.*) \|$", PAGE, re.MULTILINE)
-    assert len(rows) == 9
+    assert len(rows) == 10
     for kind, methods in rows:
         for method in re.findall(r"`(\w+)", methods):
             assert callable(getattr(known[kind], method)), f"{kind}.{method}"
