@@ -17,6 +17,7 @@ from qfedfm.core.errors import DataError
 
 _BLOCK = re.compile(r"^(.*?\b(?:layers?|h|blocks?)\.\d+)\.")
 _LORA = re.compile(r"^(.*)\.lora_(A|B)\b(.*)$")
+_ADAPTED = re.compile(r"^(.*?)\.lora_")
 
 
 @dataclass(frozen=True)
@@ -117,5 +118,20 @@ class Layout:
         found: dict[str, list[Entry]] = {}
         for entry in self.entries:
             match = _BLOCK.match(entry.name)
+            found.setdefault(match[1] if match else entry.name.rpartition(".")[0], []).append(entry)
+        return {name: tuple(entries) for name, entries in found.items()}
+
+    @cached_property
+    def modules(self) -> dict[str, tuple[Entry, ...]]:
+        """The tensors of one module together: those of one LoRA layer (A, B, magnitudes), or weight and bias of a head.
+
+        Example:
+            >>> names = ("q.lora_A.weight", "q.lora_B.weight", "head.weight", "head.bias")
+            >>> {name: len(tensors) for name, tensors in Layout.of(dict.fromkeys(names, (2, 2))).modules.items()}
+            {'q': 2, 'head': 2}
+        """
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            match = _ADAPTED.match(entry.name)
             found.setdefault(match[1] if match else entry.name.rpartition(".")[0], []).append(entry)
         return {name: tuple(entries) for name, entries in found.items()}

@@ -34,10 +34,12 @@ class Objective:
     Args:
         gradient: gives loss and gradient.
         loss: gives the same loss alone, for less.
+        rows: how many validation rows the loss is the mean over; None where nobody says.
     """
 
     gradient: Callable[[Vector], tuple[float, Vector]]
     loss: Callable[[Vector], float]
+    rows: int | None = None
 
 
 class Law(enum.Enum):

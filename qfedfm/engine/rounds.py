@@ -205,7 +205,8 @@ class OpenRound:
             (outputs,) = engine.outputs([Query(model + delta, rows)])
             return mean_loss(task, rows, outputs)
 
-        return Objective(lambda delta: engine.gradient(model + delta, rows), loss) if len(rows) else None
+        count = len(rows)
+        return Objective(lambda delta: engine.gradient(model + delta, rows), loss, count) if count else None
 
     @property
     def queries(self) -> list[Query]:

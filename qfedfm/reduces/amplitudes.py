@@ -26,7 +26,7 @@ class Amplitudes(LearnedWeights):
     def initial(self, clients: int) -> Float64[np.ndarray, " p"]:
         return np.full(clients, clients**-0.5)
 
-    def evaluate(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> tuple[Point, Pullback]:
-        norm2 = float(theta @ theta)
+    def evaluate(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> tuple[Point, Pullback]:
+        norm2 = np.vecdot(theta, theta)[..., None]
         p = theta**2 / norm2
-        return Point(p), lambda v: 2 * theta * (v - v @ p) / norm2
+        return Point(p), lambda v: 2 * theta * (v - np.vecdot(v, p)[..., None]) / norm2

@@ -85,7 +85,7 @@ class BornWeights(LearnedWeights):
     def initial(self, clients: int) -> Float64[np.ndarray, " p"]:
         return uniform_start(qubits_for(clients), self.layers)
 
-    def evaluate(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> tuple[Point, Pullback]:
+    def evaluate(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> tuple[Point, Pullback]:
         from qfedfm.quantum.gradients import exact, parameter_shift, spsa
 
         circuit, executor = self.compiled(clients), runner(self.name, self.shots, self.executor)
@@ -95,10 +95,10 @@ class BornWeights(LearnedWeights):
             at = (spsa if self.gradient == "spsa" else parameter_shift)(circuit, theta, executor or Exact(), key)
         return Point(at.probabilities, Cost.of(at.outcome)), at.pullback
 
-    def probabilities(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> Point:
-        circuit = self.compiled(clients)
-        outcome = (runner(self.name, self.shots, self.executor) or Exact()).run(circuit, theta[None], key)
-        return Point(outcome.probabilities[0], Cost.of(outcome))
+    def probabilities(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> Point:
+        circuit, points = self.compiled(clients), theta.reshape(-1, theta.shape[-1])
+        outcome = (runner(self.name, self.shots, self.executor) or Exact()).run(circuit, points, key)
+        return Point(outcome.probabilities.reshape(*theta.shape[:-1], -1), Cost.of(outcome))
 
 
 @part(

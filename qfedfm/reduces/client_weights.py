@@ -29,30 +29,35 @@ class Problem:
     ranks: Int64[np.ndarray, " n"]
     prior: Float64[np.ndarray, " n"]
 
-    def weights(self, p: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " n"]:
+    def weights(self, p: Float64[np.ndarray, "*b k"]) -> Float64[np.ndarray, "*b n"]:
         """w_k = n_k p_k / Σ_j n_j p_j over the clients of the round; the prior where none of them has probability."""
-        mass = self.prior * np.maximum(p[self.ranks], 0.0)
-        total = mass.sum()
-        return mass / total if total > 0 else self.prior
+        mass = self.prior * np.maximum(p[..., self.ranks], 0.0)
+        total = mass.sum(-1, keepdims=True)
+        return np.where(total > 0, mass / np.where(total > 0, total, 1.0), self.prior)
 
-    def gradient(self, p: Float64[np.ndarray, " k"], slope: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " k"]:
+    def gradient(
+        self, p: Float64[np.ndarray, "*b k"], slope: Float64[np.ndarray, "*b n"]
+    ) -> Float64[np.ndarray, "*b k"]:
         """The gradient in p of a function whose gradient in w is ``slope``.
 
         ∂w_j/∂p_k = n_k (δ_jk − w_j) / Σ_i n_i p_i by the quotient rule, so that the gradient is
         v_k = n_k (f'_k − ⟨w, f'⟩) / Σ_i n_i p_i for the clients of the round and 0 for the other outcomes.
         """
-        total = float((self.prior * p[self.ranks]).sum())
+        total = (self.prior * p[..., self.ranks]).sum(-1, keepdims=True)
+        steep = self.prior * (slope - np.vecdot(self.weights(p), slope)[..., None])
         v = np.zeros_like(p)
-        if total > 0:
-            weights = self.weights(p)
-            v[self.ranks] = self.prior * (slope - weights @ slope) / total
+        v[..., self.ranks] = np.where(total > 0, steep / np.where(total > 0, total, 1.0), 0.0)
         return v
 
     def slope(
-        self, w: Float64[np.ndarray, " n"], s: Float64[np.ndarray, " n"], trust: float
-    ) -> Float64[np.ndarray, " n"]:
+        self, w: Float64[np.ndarray, "*b n"], s: Float64[np.ndarray, "*b n"], trust: float
+    ) -> Float64[np.ndarray, "*b n"]:
         """The gradient in w of ⟨w, s⟩ + trust · KL(w ‖ prior), up to a constant that changes no weight."""
         return np.asarray(s + trust * np.log(np.maximum(w, _TINY) / self.prior))
+
+    def divergence(self, w: Float64[np.ndarray, "*b n"]) -> Float64[np.ndarray, "*b"]:
+        """KL(w ‖ prior) = Σ_k w_k log(w_k / prior_k), in nats."""
+        return np.asarray((w * np.log(np.maximum(w, _TINY) / self.prior)).sum(-1))
 
 
 def problem_of(
@@ -103,18 +108,19 @@ def slopes(gradient: Float32[np.ndarray, " d"], X: Float32[np.ndarray, "n d"]) -
     return np.array([row.astype(np.float64) @ g for row in X])
 
 
-def standardised(s: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+def standardised(s: Float64[np.ndarray, "*b n"]) -> Float64[np.ndarray, "*b n"]:
     """(s − median s) / (1.4826 · median |s − median s|), kept within ±10.
 
     The scale of most of the values, whatever fewer than half of them are. Where more than half are equal, the standard
-    deviation takes its place; where all are, the result is 0.
+    deviation takes its place; where all are, the result is 0. Each of several lines has its own median and all have the
+    largest scale among them, so that a line of small values stays small beside one of large values.
 
     Example:
         >>> standardised(np.array([-1.0, 0.0, 1.0, 1e30])).round(2).tolist()
         [-1.01, -0.34, 0.34, 10.0]
     """
-    centred = s - np.median(s)
-    scale = 1.4826 * np.median(np.abs(centred)) or centred.std()
+    centred = s - np.median(s, axis=-1, keepdims=True)
+    scale = 1.4826 * np.median(np.abs(centred), axis=-1).max() or centred.std(axis=-1).max()
     if scale == 0:
         return np.zeros_like(s)
     with np.errstate(over="ignore"):

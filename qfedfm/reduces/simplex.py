@@ -37,13 +37,13 @@ class Simplex(LearnedWeights):
     def initial(self, clients: int) -> Float64[np.ndarray, " p"]:
         return np.full(clients, 1 / clients)
 
-    def evaluate(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> tuple[Point, Pullback]:
+    def evaluate(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> tuple[Point, Pullback]:
         return Point(theta), lambda v: v
 
     def advance(
-        self, theta: Float64[np.ndarray, " p"], gradient: Float64[np.ndarray, " p"], moments: State
-    ) -> tuple[Float64[np.ndarray, " p"], State]:
+        self, theta: Float64[np.ndarray, "*b p"], gradient: Float64[np.ndarray, "*b p"], moments: State
+    ) -> tuple[Float64[np.ndarray, "*b p"], State]:
         step = -self.lr * gradient
-        p = theta * np.exp(step - step.max())
-        p = np.maximum(p / p.sum(), _FLOOR / len(p))
-        return p / p.sum(), moments
+        p = theta * np.exp(step - step.max(-1, keepdims=True))
+        p = np.maximum(p / p.sum(-1, keepdims=True), _FLOOR / p.shape[-1])
+        return p / p.sum(-1, keepdims=True), moments

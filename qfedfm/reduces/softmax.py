@@ -28,7 +28,7 @@ class Softmax(LearnedWeights):
     def initial(self, clients: int) -> Float64[np.ndarray, " p"]:
         return np.zeros(clients)
 
-    def evaluate(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> tuple[Point, Pullback]:
-        p = np.exp(theta - theta.max())
-        p /= p.sum()
-        return Point(p), lambda v: p * (v - v @ p)
+    def evaluate(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> tuple[Point, Pullback]:
+        p = np.exp(theta - theta.max(-1, keepdims=True))
+        p /= p.sum(-1, keepdims=True)
+        return Point(p), lambda v: p * (v - np.vecdot(v, p)[..., None])

@@ -6,7 +6,6 @@ import abc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -16,8 +15,8 @@ from qfedfm.core.errors import ConfigError, StackError
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import Law, Objective, Reduce, ServerAt
-from qfedfm.core.sums import weighted_sum
-from qfedfm.reduces.client_weights import Problem, norms, plausible, problem_of, slopes, standardised
+from qfedfm.reduces.blocks import Blocks, Per, blocks_of, check_per, reduced_by_block, scattered
+from qfedfm.reduces.client_weights import Problem, plausible, problem_of, standardised
 from qfedfm.reduces.cost import Cost
 
 _BETAS = (0.8, 0.95)
@@ -29,9 +28,9 @@ Pullback = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Point:
-    """The model's probabilities at θ, and what they cost."""
+    """The model's probabilities at θ, one line for each line of θ, and what they cost."""
 
-    probabilities: Float64[np.ndarray, " k"]
+    probabilities: Float64[np.ndarray, "*b k"]
     cost: Cost = field(default_factory=Cost)
 
 
@@ -51,6 +50,15 @@ class LearnedWeights(Reduce):
     validation loss is used and is where the next round starts. The first θ makes the probabilities equal: the weighted
     mean.
 
+    A slope is a mean over the validation rows, so its variance from their draw falls as 1 / rows, and where it drowns
+    what the clients differ by, the best guess of a slope is that much closer to 0. So with fewer rows than ``ample``
+    trust · ample / rows takes the place of trust: without it, ten rows are learned by heart (docs/born.md).
+
+    With ``per`` = block or module every part b of the vector has its own θ, its own slopes ⟨∇_b L, Δ_k^(b)⟩ and its
+    own KL, the trust being the same in all. Slopes are scaled by the largest of the parts' robust deviations, not each
+    by its own: the part on which the loss depends most moves as far as a single distribution would, and one on which it
+    hardly depends, whose slopes are mostly noise, stays at the sample shares.
+
     Where a descent did not lower the loss, the linearisation misled it (at a mean full of hostile updates ∇L may say
     nothing): the next one takes for each client the worse of two slopes, that at the present weights and that at the
     unchanged model, for one more pass. Where the loss or its gradient is not finite, the lengths of the updates take
@@ -62,6 +70,9 @@ class LearnedWeights(Reduce):
             gradient, and up to G − 1 more where descents fail.
         lr: the learning rate of Adam.
         trust: how strongly the weights are held to the sample shares; in units of a client's robust deviation.
+        per: what has a distribution of its own: the ``model`` as a whole, each semantic ``block`` of the layout (a
+            transformer layer, a head), or each ``module`` (a LoRA layer with its A and B).
+        ample: validation rows from which trust is taken as it is; 0 for any number.
 
     Raises:
         ConfigError: a number out of range.
@@ -77,28 +88,43 @@ class LearnedWeights(Reduce):
     gradients: int = 2
     lr: float = 0.1
     trust: float = 1.0
+    per: Per = "model"
+    ample: int = 120
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.gradients < 1:
             raise ConfigError(f"steps = {self.steps}, gradients = {self.gradients}", "at least 1 of each")
         if not (self.lr > 0 and math.isfinite(self.lr) and self.trust >= 0 and math.isfinite(self.trust)):
             raise ConfigError(f"lr = {self.lr}, trust = {self.trust}", "a positive lr and a trust of at least 0")
+        if self.ample < 0:
+            raise ConfigError(f"ample = {self.ample}", "at least 0 rows")
+        check_per(self.per)
 
     @abc.abstractmethod
     def initial(self, clients: int) -> Float64[np.ndarray, " p"]:
         """The parameters before the first round, at which ``clients`` outcomes have equal probability."""
 
     @abc.abstractmethod
-    def evaluate(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> tuple[Point, Pullback]:
-        """Probabilities of at least ``clients`` outcomes at θ, and the way back to θ; the cost is that of both."""
+    def evaluate(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> tuple[Point, Pullback]:
+        """Probabilities of at least ``clients`` outcomes at each θ, and the way back to θ; the cost is that of both."""
 
-    def probabilities(self, theta: Float64[np.ndarray, " p"], clients: int, key: Key) -> Point:
+    def probabilities(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> Point:
         """The probabilities alone, where a model gives them for less."""
         return self.evaluate(theta, clients, key)[0]
 
+    def trusted(self, rows: int | None) -> float:
+        """The trust with that many validation rows: trust · max(1, ample / rows).
+
+        Example:
+            >>> import qfedfm as qf
+            >>> [qf.reduces.Softmax().trusted(rows) for rows in (10, 60, 500, None)]
+            [12.0, 2.0, 1.0, 1.0]
+        """
+        return self.trust * max(1.0, self.ample / rows) if rows else self.trust
+
     def advance(
-        self, theta: Float64[np.ndarray, " p"], gradient: Float64[np.ndarray, " p"], moments: State
-    ) -> tuple[Float64[np.ndarray, " p"], State]:
+        self, theta: Float64[np.ndarray, "*b p"], gradient: Float64[np.ndarray, "*b p"], moments: State
+    ) -> tuple[Float64[np.ndarray, "*b p"], State]:
         """One step of Adam (Kingma & Ba 2015); ``moments`` is empty at the first."""
         beta1, beta2 = _BETAS
         count = float(moments.get("count", np.zeros(()))) + 1
@@ -108,7 +134,10 @@ class LearnedWeights(Reduce):
         return theta - self.lr * step, {"count": np.array(count), "first": first, "second": second}
 
     def init(self, layout: Layout, population: tuple[ClientId, ...]) -> State:
-        return {"theta": self.initial(len(population)), "population": np.array(sorted(population), np.int64)}
+        theta = self.initial(len(population))
+        if self.per != "model":
+            theta = np.tile(theta, (blocks_of(layout, self.per).count, 1))
+        return {"theta": theta, "population": np.array(sorted(population), np.int64)}
 
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
         if at.objective is None:
@@ -130,9 +159,43 @@ class _Spent:
 class _Candidate:
     theta: np.ndarray
     weights: np.ndarray
+    delta: np.ndarray
     loss: float
     target: np.ndarray
     """Of the descent that begins here; empty where none does."""
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What does not change while θ is trained; X holds the problem's rows only."""
+
+    model: LearnedWeights
+    problem: Problem
+    X: Float32[np.ndarray, "n d"]
+    objective: Objective
+    blocks: Blocks
+    clients: int
+
+    def look(self, theta: Float64[np.ndarray, "b p"], key: Key, *, last: bool = False) -> tuple[_Candidate, _Spent]:
+        """One pass over the validation data at θ, for the loss alone if it is the last."""
+        point = self.model.probabilities(theta, self.clients, key)
+        weights = self.problem.weights(point.probabilities)
+        delta = self.blocks.combined(weights, self.X)
+        loss, target = (_finite(self.objective.loss(delta)), np.zeros((0, 0))) if last else self.measured(delta)
+        return _Candidate(theta, weights, delta, loss, target), _Spent(point.cost, 1)
+
+    def measured(self, delta: Float32[np.ndarray, " d"]) -> tuple[float, Float64[np.ndarray, "b n"]]:
+        """The loss at a delta and the standardised slopes there; infinity and lengths where it is not finite."""
+        loss, g = self.objective.gradient(delta)
+        if math.isfinite(loss) and bool(np.isfinite(g).all()):
+            return loss, standardised(self.blocks.slopes(g, self.X))
+        return math.inf, standardised(self.blocks.norms(self.X))
+
+    def descend(
+        self, theta: Float64[np.ndarray, "b p"], target: Float64[np.ndarray, "b n"], key: Key
+    ) -> tuple[np.ndarray, _Spent]:
+        trust = self.model.trusted(self.objective.rows)
+        return descend(self.model, self.problem, theta, target, self.clients, key, trust)
 
 
 def learn(
@@ -140,54 +203,36 @@ def learn(
 ) -> tuple[Reduced, State]:
     """The round of `LearnedWeights`: train, choose by the validation loss, aggregate."""
     problem, rows = problem_of(model.name, cohort, state, plausible(cohort.X))
+    blocks = blocks_of(cohort.layout, model.per)
     if len(rows) == 1:
-        weights = _scattered(np.ones(1), rows, cohort.n)
-        return Reduced(cohort.X[rows[0]].copy(), weights, diagnostics=_diagnostics(state, _Spent(), weights)), state
+        weights = scattered(np.ones((blocks.count, 1)), rows, cohort.n)
+        diagnostics = _diagnostics(state, _Spent(), weights)
+        return reduced_by_block(blocks, cohort, cohort.X[rows[0]].copy(), weights, diagnostics), state
     X = cohort.X if np.array_equal(rows, np.arange(cohort.n)) else cohort.X[rows]
-    look = partial(_look, model, problem, X, objective, len(state["population"]))
-    key = at.key.fold("learned weights", at.round)
-    candidate, total = look(state["theta"], key.fold(0, "look"))
+    playing = _Round(model, problem, X, objective, blocks, len(state["population"]))
+    first, best, total = _trained(playing, np.atleast_2d(state["theta"]), at.key.fold("learned weights", at.round))
+    weights = scattered(best.weights, rows, cohort.n)
+    diagnostics = _diagnostics(state, total, weights) | _losses(first.loss, best.loss)
+    diagnostics["divergence"] = float(blocks.shares @ problem.divergence(best.weights))
+    after = {**state, "theta": best.theta.reshape(state["theta"].shape)}
+    return reduced_by_block(blocks, cohort, best.delta, weights, diagnostics), after
+
+
+def _trained(playing: _Round, theta: Float64[np.ndarray, "b p"], key: Key) -> tuple[_Candidate, _Candidate, _Spent]:
+    """The first candidate, the best one, and the cost of finding it."""
+    candidate, total = playing.look(theta, key.fold(0, "look"))
     first = best = candidate
-    for stage in range(model.gradients):
+    gradients = playing.model.gradients
+    for stage in range(gradients):
         target = candidate.target
         if stage and candidate is not best:
-            target = np.maximum(target, _measured(X, objective, np.zeros(X.shape[1], np.float32))[1])
+            target = np.maximum(target, playing.measured(np.zeros(playing.X.shape[1], np.float32))[1])
             total += _Spent(passes=1)
-        theta, cost = descend(model, problem, candidate.theta, target, len(state["population"]), key.fold(stage))
-        candidate, looking = look(theta, key.fold(stage + 1, "look"), last=stage + 1 == model.gradients)
+        theta, cost = playing.descend(candidate.theta, target, key.fold(stage))
+        candidate, looking = playing.look(theta, key.fold(stage + 1, "look"), last=stage + 1 == gradients)
         total += cost + looking
         best = candidate if candidate.loss < best.loss or not math.isfinite(best.loss) else best
-    weights = _scattered(best.weights, rows, cohort.n)
-    diagnostics = _diagnostics(state, total, weights) | _losses(first.loss, best.loss)
-    return Reduced(weighted_sum(best.weights, X), weights, diagnostics=diagnostics), {**state, "theta": best.theta}
-
-
-def _look(
-    model: LearnedWeights,
-    problem: Problem,
-    X: Float32[np.ndarray, "n d"],
-    objective: Objective,
-    clients: int,
-    theta: Float64[np.ndarray, " p"],
-    key: Key,
-    *,
-    last: bool = False,
-) -> tuple[_Candidate, _Spent]:
-    """One pass over the validation data at θ, for the loss alone if it is the last."""
-    point = model.probabilities(theta, clients, key)
-    weights = problem.weights(point.probabilities)
-    delta = weighted_sum(weights, X)
-    loss, target = (_finite(objective.loss(delta)), np.zeros(0)) if last else _measured(X, objective, delta)
-    return _Candidate(theta, weights, loss, target), _Spent(point.cost, 1)
-
-
-def _measured(
-    X: Float32[np.ndarray, "n d"], objective: Objective, delta: Float32[np.ndarray, " d"]
-) -> tuple[float, Float64[np.ndarray, " n"]]:
-    """The loss at a delta and the clients' standardised slopes there; infinity and lengths where it is not finite."""
-    loss, g = objective.gradient(delta)
-    finite = math.isfinite(loss) and bool(np.isfinite(g).all())
-    return (loss, standardised(slopes(g, X))) if finite else (math.inf, standardised(norms(X)))
+    return first, best, total
 
 
 def _finite(loss: float) -> float:
@@ -198,26 +243,21 @@ def _finite(loss: float) -> float:
 def descend(
     model: LearnedWeights,
     problem: Problem,
-    theta: Float64[np.ndarray, " p"],
-    target: Float64[np.ndarray, " n"],
+    theta: Float64[np.ndarray, "*b p"],
+    target: Float64[np.ndarray, "*b n"],
     clients: int,
     key: Key,
+    trust: float,
 ) -> tuple[np.ndarray, _Spent]:
     """The optimiser's steps on the linearised loss."""
     moments, total = EMPTY, _Spent()
     for step in range(model.steps):
         point, pullback = model.evaluate(theta, clients, key.fold(step))
         weights = problem.weights(point.probabilities)
-        v = problem.gradient(point.probabilities, problem.slope(weights, target, model.trust))
+        v = problem.gradient(point.probabilities, problem.slope(weights, target, trust))
         theta, moments = model.advance(theta, pullback(v), moments)
         total += _Spent(point.cost)
     return theta, total
-
-
-def _scattered(weights: np.ndarray, rows: np.ndarray, n: int) -> Float64[np.ndarray, " n"]:
-    full = np.zeros(n)
-    full[rows] = weights
-    return full
 
 
 def _diagnostics(state: State, spent: _Spent, weights: np.ndarray) -> dict[str, float]:

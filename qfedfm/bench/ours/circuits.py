@@ -46,7 +46,7 @@ def step_seconds(clients: int = 64, descents: int = 20) -> float:
     seconds = []
     for descent in range(descents + 1):
         begin = time.perf_counter()
-        descend(reduce, problem, reduce.initial(clients), slopes, clients, key.fold(descent))
+        descend(reduce, problem, reduce.initial(clients), slopes, clients, key.fold(descent), reduce.trust)
         seconds.append((time.perf_counter() - begin) / reduce.steps)
     return float(np.median(seconds[1:]))  # the first one compiles
 
