@@ -22,13 +22,14 @@ _SEEDS = 2**31
 @final
 @dataclass(frozen=True)
 class Twirl(Wrapper):
-    """The mean over ``instances`` circuits with random Paulis around CX, CZ and ECR gates, which ideally cancel.
+    """The mean over ``instances`` circuits with random Paulis around CX, CZ, ECR and iSWAP gates, which ideally cancel.
 
     Coherent errors of those gates become stochastic Pauli errors, which do not add up in phase and which extrapolation
     (``zne``) describes better. Twirling changes no mean error by itself; it costs ``instances`` times the circuits.
     The Paulis are drawn anew in each run, from the key, by Qiskit's `pauli_twirl_2q_gates`: mitiq's twirling has the
     same table, but needs numbers for the parameters and draws from a generator that is global. Counts are added up, so
-    that errors of the readout can still be corrected.
+    that errors of the readout can still be corrected. Other gates, such as RZZ, stay as they are: a circuit without
+    one of the four runs ``instances`` times for nothing.
 
     Args:
         inner: where the circuits run.
