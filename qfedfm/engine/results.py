@@ -55,7 +55,7 @@ def _total(history: Sequence[Mapping[str, Any]], name: str) -> float:
     return float(sum(record["diagnostics"].get(prefix + name, 0) for record in history for prefix in _PREFIXES))
 
 
-_AVERAGED = ("approximation_ratio", "random_ratio", "choice_ratio", "feasible")
+_AVERAGED = ("approximation_ratio", "random_ratio", "choice_ratio", "feasible", "projection_bias")
 """Diagnostics of which a run reports the mean over its rounds."""
 
 

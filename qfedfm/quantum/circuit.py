@@ -29,9 +29,21 @@ class Circuit:
 
     Args:
         qiskit: the definition, without measurements; its parameters in the order of ``qiskit.parameters``.
+        like: the circuit that this one was made of and whose place on a device it takes, if any: what is measured with
+            one belongs to the other only where both ran on the same qubits.
     """
 
     qiskit: QuantumCircuit
+    like: Circuit | None = None
+
+    def variant(self, qiskit: QuantumCircuit) -> Circuit:
+        """Another circuit that takes the place of this one on a device."""
+        return Circuit(qiskit, self.like or self)
+
+    @cached_property
+    def folds(self) -> dict[int, Circuit]:
+        """This circuit with as many times its noise, by that number; filled by who makes them."""
+        return {}
 
     @property
     def qubits(self) -> int:

@@ -35,8 +35,8 @@ class Outcome:
         shots: shots taken in all of them; 0 where the probabilities are exact.
         column: where the results belong.
         device_seconds: that a device took, or 0.
-        bias: by how much the projection onto the simplex moved an estimate, the mean total variation; 0 where none was
-            needed.
+        bias: by how much the projection onto the simplex moved estimates, as total variation, the mean over the lines;
+            0 where none was needed, and a bound where what was projected went into another estimate.
     """
 
     probabilities: Float64[np.ndarray, "b n"]
@@ -46,6 +46,26 @@ class Outcome:
     column: Column = "exact"
     device_seconds: float = 0.0
     bias: float = 0.0
+
+
+@dataclass(frozen=True)
+class Demand:
+    """The most that a run can take, known before it."""
+
+    circuits: int
+    shots: int
+
+    def __add__(self, other: Demand) -> Demand:
+        return Demand(self.circuits + other.circuits, self.shots + other.shots)
+
+    def times(self, repetitions: int) -> Demand:
+        """That many such runs.
+
+        Example:
+            >>> Demand(2, 200).times(3)
+            Demand(circuits=6, shots=600)
+        """
+        return Demand(self.circuits * repetitions, self.shots * repetitions)
 
 
 class Executor(Part):
@@ -61,6 +81,17 @@ class Executor(Part):
         Raises:
             ConfigError: the number of parameters is not the circuit's.
         """
+
+    def demand(self, lines: int) -> Demand:
+        """The most circuits and shots that a run with so many lines of parameters takes.
+
+        Of an executor without a field ``shots``, or with None in it, no shots.
+        """
+        return Demand(lines, lines * (getattr(self, "shots", None) or 0))
+
+    def calibration_demand(self) -> Demand:
+        """The most that a calibration takes."""
+        return self.demand(2)
 
     def calibration(self, circuit: Circuit, key: Key) -> Outcome:
         """|0…0⟩ and |1…1⟩, a line each, prepared and measured on the qubits where ``circuit`` is measured."""

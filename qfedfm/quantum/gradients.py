@@ -83,8 +83,9 @@ def spsa(
     """p(θ) and an estimate of ∂p/∂θ from one batch of 1 + 2r circuits a point, however many parameters there are.
 
     Simultaneous perturbation: ∂p/∂θ_i ≈ mean over r of (p(θ + cε) − p(θ − cε)) / (2c ε_i) with every ε_i = ±1 at
-    random. The bias is O(c²), and the variance of one repetition that of a sum over all P directions: for a device on
-    which P is large. With N shots a circuit the shots add a variance of about 1/(2 r c² N) for each angle.
+    random; for gates that `parameter_shift` refuses as well. The bias is O(c²), none for a quadratic p. With g the
+    gradient of ⟨v, p⟩, the estimate of g_i has the variance Σ_{j≠i} g_j² / r from the directions, and N shots a circuit
+    add (Var₊v + Var₋v) / (4 r c² N), 1/c² times that of a shift: for a device on which P is large.
 
     Spall, IEEE Trans. Autom. Control 37, 332 (1992).
     Differs from the paper: c stays the same, and p itself is measured as well.

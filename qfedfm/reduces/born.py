@@ -50,14 +50,14 @@ class BornWeights(LearnedWeights):
         shots: of each circuit; None for exact probabilities.
         executor: where the circuits run, in the place of ``shots``; with None in both, probabilities and gradient are
             those of the statevector.
-        gradient: with shots or an executor: ``shift``, the parameter-shift rule, 1 + 2P circuits a step, or ``spsa``,
-            three circuits a step and a noisy direction.
+        gradient: ``shift``, the parameter-shift rule, 1 + 2P circuits a step; ``spsa``, three circuits a step and a
+            noisy direction; ``auto``, the statevector's without shots or an executor, ``shift`` with them.
     """
 
     layers: Annotated[int, Field(ge=1)] = 3
     shots: Annotated[int, Field(ge=1)] | None = None
     executor: ExecutorField | None = None
-    gradient: Literal["shift", "spsa"] = "shift"
+    gradient: Literal["auto", "shift", "spsa"] = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,10 +89,10 @@ class BornWeights(LearnedWeights):
         from qfedfm.quantum.gradients import exact, parameter_shift, spsa
 
         circuit, executor = self.compiled(clients), runner(self.name, self.shots, self.executor)
-        if executor is None:
+        if executor is None and self.gradient == "auto":
             at = exact(circuit, theta)
         else:
-            at = (parameter_shift if self.gradient == "shift" else spsa)(circuit, theta, executor, key)
+            at = (spsa if self.gradient == "spsa" else parameter_shift)(circuit, theta, executor or Exact(), key)
         return Point(at.probabilities, Cost.of(at.outcome)), at.pullback
 
     def probabilities(self, theta: Float64[np.ndarray, "*b p"], clients: int, key: Key) -> Point:

@@ -23,24 +23,30 @@ class Cost:
             that results are kept apart in.
         shots: taken in all of them.
         device_seconds: that a device took, or would take by an estimate.
+        bias: the most that estimates of one run were moved to become probabilities, as total variation.
     """
 
     circuits: Counter[str] = field(default_factory=Counter)
     shots: int = 0
     device_seconds: float = 0.0
+    bias: float = 0.0
 
     @classmethod
     def of(cls, outcome: Outcome) -> Cost:
         """The cost of what an executor gave."""
-        return cls(Counter({outcome.column: outcome.circuits}), outcome.shots, outcome.device_seconds)
+        return cls(Counter({outcome.column: outcome.circuits}), outcome.shots, outcome.device_seconds, outcome.bias)
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
-            self.circuits + other.circuits, self.shots + other.shots, self.device_seconds + other.device_seconds
+            self.circuits + other.circuits,
+            self.shots + other.shots,
+            self.device_seconds + other.device_seconds,
+            max(self.bias, other.bias),
         )
 
     def diagnostics(self) -> dict[str, float]:
-        """Numbers for the history: ``circuits``, ``shots``, ``device_seconds``, and ``circuits_<where>``.
+        """Numbers for the history: ``circuits``, ``shots``, ``device_seconds``, and ``circuits_<where>``;
+        ``projection_bias`` where something was mitigated.
 
         The history holds numbers only, so that the name of a column stands in the name of its count.
 
@@ -53,4 +59,5 @@ class Cost:
             "shots": float(self.shots),
             "device_seconds": self.device_seconds,
             **{f"{IN_COLUMN}{where}": float(count) for where, count in sorted(self.circuits.items())},
+            **({"projection_bias": self.bias} if self.bias or "mitigated" in self.circuits else {}),
         }

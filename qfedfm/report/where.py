@@ -28,7 +28,7 @@ def columns(study: Study) -> Rows:
     last two columns are what the same shots would take and cost on a device of IBM's, by the list of prices.
     """
     heads = (
-        "method", "circuits ran", "accuracy, %", "circuits a run", "shots a run", "device seconds a run",
+        "method", "circuits ran", "accuracy, %", "circuits a run", "shots a run", "device seconds a run", "bias",
         "on an IBM device, s", "there, $",
     )  # fmt: skip
     return Rows(heads, tuple(_lines(study)), 2)
@@ -65,6 +65,7 @@ def _lines(study: Study) -> Iterator[tuple[str, ...]]:
                 numbers.count(average(runs, "circuits")),
                 numbers.count(average(runs, "shots")),
                 numbers.decimal(average(runs, "device_seconds"), 1),
+                numbers.decimal(average(runs, "projection_bias")),
                 *_elsewhere(average(runs, "shots")),
             )
 

@@ -37,9 +37,16 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("selector", "qaoa-choice"): ({"depth": 1, "steps": 2, "shots": 16, "candidates": 5},),
     ("selector", "greedy-choice"): ({}, {"candidates": 4}),
     ("executor", "readout"): ({"inner": {"name": "shots", "shots": 400}},),
-    ("executor", "zne"): ({"inner": {"name": "shots", "shots": 4000}},),
+    ("executor", "zne"): (
+        {"inner": {"name": "shots", "shots": 4000}},
+        {"inner": {"name": "shots", "shots": 4000}, "extrapolation": "exponential"},
+        {"inner": {"name": "aer", "shots": 4000, "noise": "manila"}, "factors": (1, 3), "extrapolation": "richardson"},
+    ),
     ("executor", "twirl"): ({"inner": {"name": "shots", "shots": 400}, "instances": 2},),
-    ("executor", "cache"): ({"inner": {"name": "shots", "shots": 400}},),
+    ("executor", "cache"): (
+        {"inner": {"name": "shots", "shots": 400}},
+        {"inner": {"name": "readout", "inner": {"name": "shots", "shots": 400}}},
+    ),
     ("executor", "retry"): ({"inner": {"name": "shots", "shots": 400}},),
     ("executor", "budget"): ({"inner": {"name": "shots", "shots": 400}, "shots": 10**9},),
     ("executor", "shots"): ({"shots": 400},),

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
-from qiskit.circuit import ParameterVector
+from qiskit.circuit import Parameter, ParameterVector
+from qiskit.quantum_info import Statevector
 
 from qfedfm.core.errors import ConfigError, DeviceError, MissingExtraError
 from qfedfm.core.key import Key
@@ -40,6 +41,20 @@ def test_qubit_0_is_the_least_significant_bit(config, ones):
     outcome = build("executor", noisy).run(flipped(3, ones), NONE, Key.of(0))
     assert outcome.column == "noise"
     assert np.argmax(outcome.probabilities[0]) == sum(2**qubit for qubit in ones)
+
+
+@pytest.mark.parametrize("gate", ["crx", "cry", "crz", "cp", "rzx", "rxx", "rzz"])
+@pytest.mark.parametrize("noise", [None, "manila"])
+def test_aer_binds_every_gate(gate, noise):
+    """Aer runs a controlled rotation with a free angle as if that were 0."""
+    angle, circuit, theta = Parameter("angle"), QuantumCircuit(2), np.array([[0.7], [-2.0], [1.5]])
+    circuit.h([0, 1])
+    getattr(circuit, gate)(angle, 0, 1)
+    circuit.ry(angle, 0)
+    circuit.rx(0.4, 1)
+    ideal = [Statevector(circuit.assign_parameters(line)).probabilities() for line in theta]
+    found = Aer(noise=noise).run(Circuit(circuit), theta, Key.of(0)).probabilities
+    np.testing.assert_allclose(found, ideal, atol=1e-9 if noise is None else 0.12)
 
 
 def test_without_gates_only_readout_errors_are_left():

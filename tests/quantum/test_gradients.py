@@ -9,6 +9,7 @@ from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.circuit import Circuit
+from qfedfm.quantum.executors.aer import Aer
 from qfedfm.quantum.executors.ideal import Exact, Shots
 from qfedfm.quantum.gradients import exact, parameter_shift, spsa
 from tests.quantum.circuits import angles, random_circuit
@@ -139,3 +140,26 @@ def test_repetitions_of_spsa_lower_its_variance() -> None:
         for repetitions in (1, 8)
     )
     assert many < one / 2
+
+
+def test_the_variance_of_spsa_from_directions_and_from_shots() -> None:
+    """Σ_{j≠i} g_j² / r, and (Var₊v + Var₋v) / (4 r c² N) on top, for which Var₊ ≈ Var₋ ≈ Var at a small c."""
+    circuit, theta, v = Circuit(born_circuit(2, 1)), angles(1, 4), np.random.default_rng(1).normal(size=4)
+    step, shots, repeats = 0.1, 40, 1500
+    at = exact(circuit, theta)
+    g = at.pullback(v)
+    directions = (g @ g - g**2) / 2
+    spread = float(at.probabilities @ v**2 - (at.probabilities @ v) ** 2) / (2 * 2 * step**2 * shots)
+    for executor, expected in ((Exact(), directions), (Shots(shots), directions + spread)):
+        keys = (Key.of(5).fold(repeat) for repeat in range(repeats))
+        found = [spsa(circuit, theta, executor, key, 2, step).pullback(v) for key in keys]
+        np.testing.assert_allclose(np.var(found, axis=0), expected, rtol=0.2)
+
+
+def test_spsa_takes_gates_that_need_more_than_two_shifts() -> None:
+    qiskit = QuantumCircuit(2)
+    qiskit.h(0)
+    qiskit.crx(Parameter("a"), 0, 1)
+    found = spsa(Circuit(qiskit), np.array([0.7]), Aer(), Key.of(0), step=1e-3).pullback(np.array([0, 0, 0, 1.0]))
+    # p₁₁ = ½ sin²(a/2)
+    assert found[0] == pytest.approx(np.sin(0.7) / 4, abs=1e-6)

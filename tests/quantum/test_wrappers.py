@@ -1,8 +1,6 @@
 """Executors around executors: what they correct, what they count, and in which order they work."""
 
 import gc
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from qfedfm.core.registry import build
 from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.counts import frequencies
-from qfedfm.quantum.executor import Executor, Outcome
 from qfedfm.quantum.executors.aer import Aer
 from qfedfm.quantum.executors.budget import Budget
 from qfedfm.quantum.executors.cache import Cache
@@ -24,79 +21,7 @@ from qfedfm.quantum.executors.readout import Readout, confusion
 from qfedfm.quantum.executors.retry import Retry
 from qfedfm.quantum.executors.twirl import Twirl
 from qfedfm.quantum.executors.zne import Zne, coefficients, folded
-
-CIRCUIT = Circuit(born_circuit(2, 2))
-THETA = np.random.default_rng(5).uniform(-3, 3, (3, 6))
-IDEAL = Exact().run(CIRCUIT, THETA, Key.of(0)).probabilities
-FLIPS = ((0.02, 0.15), (0.10, 0.05))
-"""P(read 1 | 0) and P(read 0 | 1) of qubits 0 and 1."""
-
-
-def channel() -> np.ndarray:
-    """Row a: with which probabilities the outcomes are read where a was."""
-    zero, one = (np.array([[1 - up, up], [down, 1 - down]]) for up, down in FLIPS)
-    return np.kron(one, zero)  # qubit 0 is the least significant bit
-
-
-@dataclass(frozen=True)
-class Misreading(Executor):
-    """The ideal circuit, read with errors; ``shots`` of it."""
-
-    name = "misreading"
-    shots: int
-
-    def run(self, circuit: Circuit, parameters: np.ndarray, key: Key) -> Outcome:
-        read = Exact().run(circuit, parameters, key).probabilities @ channel()
-        return frequencies(key.numpy().multinomial(self.shots, read / read.sum(axis=1, keepdims=True)), "noise")
-
-
-@dataclass(frozen=True)
-class Depolarising(Executor):
-    """Each CX followed by the depolarising of both qubits, exactly, by Qiskit's density matrices."""
-
-    name = "depolarising"
-    rate: float
-    over: float = 0.0
-    """A coherent error: an RZZ after every CX."""
-
-    def run(self, circuit: Circuit, parameters: np.ndarray, key: Key) -> Outcome:
-        found = np.array([self._line(circuit, line) for line in parameters])
-        return Outcome(found, None, len(parameters), 0, "noise")
-
-    def _line(self, circuit: Circuit, line: np.ndarray) -> np.ndarray:
-        from qiskit.circuit.library import RZZGate
-
-        state = DensityMatrix.from_int(0, 2**circuit.qubits)
-        bound = circuit.qiskit.assign_parameters(line)
-        for gate in bound.data:
-            if gate.operation.name == "barrier":
-                continue
-            qubits = [bound.find_bit(qubit).index for qubit in gate.qubits]
-            state = state.evolve(gate.operation, qubits)
-            if gate.operation.name == "cx":
-                state = state.evolve(RZZGate(self.over), qubits)
-                mixed = DensityMatrix(np.eye(4) / 4)
-                state = DensityMatrix((1 - self.rate) * state.data + self.rate * mixed.data)
-        return state.probabilities()
-
-
-@dataclass(frozen=True)
-class Failing(Executor):
-    """Fails a number of times before it runs."""
-
-    name = "failing"
-    errors: tuple[Any, ...]
-    calls: list[int] = field(default_factory=list, hash=False, compare=False)
-
-    def run(self, circuit: Circuit, parameters: np.ndarray, key: Key) -> Outcome:
-        self.calls.append(len(parameters))
-        if len(self.calls) <= len(self.errors):
-            raise self.errors[len(self.calls) - 1]
-        return Shots(50).run(circuit, parameters, key)
-
-
-def distance(outcome: Outcome) -> float:
-    return float(np.abs(outcome.probabilities - IDEAL).sum(axis=1).max() / 2)
+from tests.quantum.noisy import CIRCUIT, FLIPS, IDEAL, THETA, Depolarising, Failing, Misreading, distance
 
 
 def test_readout_errors_are_taken_back_and_what_that_cost_is_counted():
@@ -123,7 +48,7 @@ def test_few_shots_give_numbers_below_zero_and_the_projection_is_reported():
 
 def test_readout_needs_counts():
     with pytest.raises(ConfigError, match="gives no counts"):
-        Readout(Exact()).run(CIRCUIT, THETA, Key.of(0))
+        Readout(Aer()).run(CIRCUIT, THETA, Key.of(0))
 
 
 def test_a_folded_circuit_does_the_same_with_more_gates():
@@ -160,7 +85,7 @@ def test_zne_refuses_what_makes_no_sense():
     with pytest.raises(ConfigError, match="at least two"):
         Zne(Shots(10), factors=(1,))
     with pytest.raises(ConfigError, match="which is exact"):
-        Zne(Exact()).run(CIRCUIT, THETA, Key.of(0))
+        Zne(Aer()).run(CIRCUIT, THETA, Key.of(0))
 
 
 def test_twirling_keeps_the_ideal_circuit_and_averages_a_coherent_error_away():

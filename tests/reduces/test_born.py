@@ -136,6 +136,28 @@ def test_a_round_under_the_noise_of_a_device(options):
     assert reduced.row_weights.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("shots", [None, 500])
+def test_spsa_learns_as_much_with_three_circuits_a_step(shots):
+    """About the loss of the exact gradient, which is far below the mean's."""
+    for seed in range(3):
+        cohort, objective = surrogate(4, 1, seed=seed)
+        options = {"layers": 1, "steps": 60, "gradients": 2}
+        reduced, _ = round_of(qf.reduces.Born(gradient="spsa", shots=shots, **options), cohort, objective)
+        exactly, _ = round_of(qf.reduces.Born(**options), cohort, objective)
+        assert reduced.diagnostics["circuits"] == 3 * 120 + 3
+        mean = (cohort.weights @ cohort.X / cohort.weights.sum()).astype(np.float32)
+        first, last, best = (objective(vector)[0] for vector in (mean, reduced.vector, exactly.vector))
+        assert last - best < 0.1 * (first - best)
+
+
+def test_shifts_of_the_ideal_circuit_are_the_statevectors_gradient():
+    cohort, objective = surrogate(4, 1, seed=0)
+    one, other = (round_of(qf.reduces.Born(steps=6, gradient=way), cohort, objective)[0] for way in ("auto", "shift"))
+    np.testing.assert_allclose(one.vector, other.vector, atol=1e-6)
+    assert other.diagnostics["circuits"] > 10 * one.diagnostics["circuits"]
+    assert other.diagnostics["shots"] == 0
+
+
 def own_ansatz(qubits):
     circuit = qf.reduces.Born(layers=2).circuit(2**qubits)
     circuit.rz(circuit.parameters[0], 0)

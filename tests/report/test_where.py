@@ -31,12 +31,17 @@ def test_each_quantum_method_has_a_line_with_what_it_cost():
     results = synthetic.results_of(history, rounds=2, seeds=(1, 2))
     for run in results["runs"]:
         if run["method"] == "born":
-            run |= {"circuits_by_column": {"noise": 200}, "shots": 5000, "device_seconds": 1.25}
+            run |= {
+                "circuits_by_column": {"noise": 200},
+                "shots": 5000,
+                "device_seconds": 1.25,
+                "projection_bias": 0.031,
+            }
     found = columns(Study(results, history))
     (born,) = [row for row in found.rows if row[0].endswith(" born")]
     assert born[1] == "device noise model"
     # 0.3 ms a shot, 96 dollars a minute
-    assert born[3:] == ("200", "5\u2009000", "1.2", "1.5", "2.40")
+    assert born[3:] == ("200", "5\u2009000", "1.2", "0.031", "1.5", "2.40")
     others = [row for row in found.rows if row is not born]
     assert all(row[-2:] == ("–", "–") for row in others)
     assert len(found.rows) == sum(1 for name in synthetic.METHODS if name in synthetic.QUANTUM)

@@ -15,6 +15,7 @@ from qfedfm.core.checks import check_fields
 from qfedfm.core.errors import ConfigError, nearest
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
+from qfedfm.quantum import gates
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.counts import frequencies, require_parameters, table
 from qfedfm.quantum.executor import FLIPPED, Executor, Outcome, flips
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 10
 """Qubits whose density matrix is computed where a noisy circuit has no shots: 4¹⁰ numbers are 16 MB."""
+_BINDABLE = frozenset({"rx", "ry", "rz", "p", "u", "rxx", "ryy", "rzz", "rzx", "barrier"})
+"""Gates that Aer itself gives the lines of parameters to; controlled ones (``crx``) it runs at 0, without a word."""
 _SEEDS = 2**31
 _kept: WeakKeyDictionary[Circuit, dict[Any, QuantumCircuit]] = WeakKeyDictionary()
 
@@ -94,10 +97,12 @@ class Aer(Executor):
         options = {"seed_simulator": key.integer() % _SEEDS, "method": self._method(simulator)}
         if self.shots is not None:
             options["shots"] = self.shots
-        if columns:
+        free = {gate.operation.name for gate in prepared.data if gates.free(gate.operation)}
+        if columns and free <= _BINDABLE:
             result = simulator.run(prepared, parameter_binds=[columns], **options).result()
         else:
-            result = simulator.run([prepared] * len(parameters), **options).result()
+            lines = [{name: column[line] for name, column in columns.items()} for line in range(len(parameters))]
+            result = simulator.run([prepared.assign_parameters(line) for line in lines], **options).result()
         if not result.success:
             raise ConfigError(f"Aer refuses {circuit.qiskit.name!r}: {result.status}", "a circuit that it can simulate")
         return [result.data(line) for line in range(len(parameters))]
@@ -113,7 +118,10 @@ class Aer(Executor):
         made = _kept.setdefault(circuit, {})
         what = (self.noise, self.shots is None)
         if what not in made:
-            made[what] = _prepare(circuit.qiskit, *what)
+            place = None
+            if self.noise is not None and circuit.like is not None:
+                place = self._prepared(circuit.like).metadata["place"]
+            made[what] = _prepare(circuit.qiskit, *what, place)
         return made[what]
 
 
@@ -131,14 +139,14 @@ def _prepare(
     made = circuit if exact else circuit.measure_all(inplace=False)
     if noise is None:
         made = transpile(made, _simulator(None), optimization_level=0)
-        physical = list(range(circuit.num_qubits))
+        physical = place = list(range(circuit.num_qubits))
     else:
         made = transpile(made, fake(noise), optimization_level=1, seed_transpiler=0, initial_layout=physical)
-        physical = made.layout.final_index_layout()
+        physical, place = made.layout.final_index_layout(), made.layout.initial_index_layout(filter_ancillas=True)
     if exact:
         made = made.copy()
         made.save_probabilities(physical)
-    made.metadata = {"physical": physical}
+    made.metadata = {"physical": physical, "place": place}
     return made
 
 

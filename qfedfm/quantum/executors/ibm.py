@@ -95,6 +95,8 @@ class Ibm(Executor):
 
         made = _kept.setdefault(circuit, {})
         if self.backend not in made:
+            if physical is None and circuit.like is not None:
+                physical = self._prepared(circuit.like, backend).layout.initial_index_layout(filter_ancillas=True)
             measured = circuit.qiskit.measure_all(inplace=False)
             made[self.backend] = transpile(
                 measured, backend, optimization_level=1, seed_transpiler=0, initial_layout=physical

@@ -18,6 +18,8 @@ from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.executor import Outcome
 from qfedfm.quantum.wrapper import Wrapper
 
+_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+"""What an `OSError` may be that waiting does not mend: a file is missing or forbidden, not a network."""
 _LONGEST = 60.0
 """Seconds that are waited at most."""
 
@@ -28,8 +30,9 @@ _LONGEST = 60.0
 class Retry(Wrapper):
     """Runs again after a failure that may pass: after ``wait`` seconds, then twice as many, up to a minute.
 
-    Only an `DeviceError` and what the system says of a network (`OSError`, which includes lost connections and
-    timeouts) is tried again; a wrong setting never is. A job whose answer was lost may have run and may be charged: an
+    Only a `DeviceError` and what the system says of a network (`OSError` but for those about files, with what the
+    services' clients derive from it: lost connections and timeouts) is tried again; a wrong setting or a budget never
+    is. Every attempt has the same key. A job whose answer was lost may have run and may be charged: an
     executor cannot know. `qfedfm submit` keeps a ledger of its jobs for that.
 
     Args:
@@ -52,13 +55,14 @@ class Retry(Wrapper):
         return self._again(lambda: self.inner.calibration(circuit, key))
 
     def _again(self, work: Callable[[], Outcome]) -> Outcome:
-        for attempt in range(1, self.attempts):
+        for attempt in range(1, self.attempts + 1):
             try:
                 return work()
-            except (DeviceError, OSError):
+            except _LASTING:
+                raise
+            except (DeviceError, OSError) as error:
+                last = error
+            if attempt < self.attempts:
                 time.sleep(min(self.wait * 2 ** (attempt - 1), _LONGEST))
-        try:
-            return work()
-        except (DeviceError, OSError) as error:
-            given = f"executor {self.inner.name!r} failed {self.attempts} times, at last with: {error}"
-            raise DeviceError(given, "", "run again later; finished rounds are kept") from error
+        given = f"executor {self.inner.name!r} failed {self.attempts} times, at last with: {last}"
+        raise DeviceError(given, "", "run again later; finished rounds are kept") from last

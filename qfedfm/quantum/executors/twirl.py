@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import numpy as np
 from jaxtyping import Float64
@@ -12,9 +12,8 @@ from pydantic import Field
 from qfedfm.core.key import Key
 from qfedfm.core.registry import part
 from qfedfm.quantum.circuit import Circuit
-from qfedfm.quantum.counts import frequencies
-from qfedfm.quantum.executor import Outcome
-from qfedfm.quantum.wrapper import Wrapper
+from qfedfm.quantum.executor import Demand, Outcome
+from qfedfm.quantum.wrapper import Wrapper, together
 
 _SEEDS = 2**31
 
@@ -23,36 +22,46 @@ _SEEDS = 2**31
 @final
 @dataclass(frozen=True)
 class Twirl(Wrapper):
-    """The mean over ``instances`` circuits with random Paulis around CX, CZ and ECR gates, which ideally cancel.
+    """The mean over ``instances`` circuits with random Paulis around CX, CZ, ECR and iSWAP gates, which ideally cancel.
 
     Coherent errors of those gates become stochastic Pauli errors, which do not add up in phase and which extrapolation
     (``zne``) describes better. Twirling changes no mean error by itself; it costs ``instances`` times the circuits.
-    The Paulis are drawn anew in each run, from the key, by Qiskit's `pauli_twirl_2q_gates`.
+    The Paulis are drawn anew in each run, from the key, by Qiskit's `pauli_twirl_2q_gates`: mitiq's twirling has the
+    same table, but needs numbers for the parameters and draws from a generator that is global. Counts are added up, so
+    that errors of the readout can still be corrected. Other gates, such as RZZ, stay as they are: a circuit without
+    one of the four runs ``instances`` times for nothing.
 
     Args:
         inner: where the circuits run.
         instances: how many.
 
     Raises:
-        ConfigError: fewer than one.
+        ConfigError: fewer than one, or an executor inside projects what it gives.
 
     Differs from the paper: single-qubit gates are merged by the transpiler of the executor inside, and gates that a
     device's wiring adds are not twirled.
     """
 
+    senseless: ClassVar[dict[str, str]] = {
+        name: f"which projects each instance by itself: put 'twirl' inside of {name!r}" for name in ("readout", "zne")
+    } | {"twirl": "which has twirled the same gates"}
+
     instances: Annotated[int, Field(ge=1)] = 8
+
+    def demand(self, lines: int) -> Demand:
+        return self.inner.demand(lines).times(self.instances)
 
     def run(self, circuit: Circuit, parameters: Float64[np.ndarray, "b p"], key: Key) -> Outcome:
         from qiskit.circuit import pauli_twirl_2q_gates
 
         seed = key.fold("twirl").integer() % _SEEDS
         twirled = pauli_twirl_2q_gates(circuit.qiskit, seed=seed, num_twirls=self.instances)
-        found = [self.inner.run(Circuit(one), parameters, key.fold("instance", i)) for i, one in enumerate(twirled)]
-        counts = [outcome.counts for outcome in found if outcome.counts is not None]
-        circuits, seconds = sum(o.circuits for o in found), sum(o.device_seconds for o in found)
+        found = [
+            self.inner.run(circuit.variant(one), parameters, key.fold("instance", i)) for i, one in enumerate(twirled)
+        ]
+        column, counts = found[0].column, [outcome.counts for outcome in found if outcome.counts is not None]
         if len(counts) == len(found):
-            together = frequencies(sum(counts[1:], counts[0]), found[0].column, seconds)
-            return Outcome(together.probabilities, together.counts, circuits, together.shots, found[0].column, seconds)
+            summed = np.sum(counts, axis=0)
+            return together(found, summed / summed.sum(axis=1, keepdims=True), summed, column=column)
         mean = np.mean([outcome.probabilities for outcome in found], axis=0)
-        shots, bias = sum(o.shots for o in found), max(o.bias for o in found)
-        return Outcome(mean, None, circuits, shots, found[0].column, seconds, bias)
+        return together(found, mean, column=column, bias=float(np.mean([outcome.bias for outcome in found])))
