@@ -29,7 +29,6 @@ app = typer.Typer(
 )
 app.add_typer(circuits.app, name="circuits")
 app.add_typer(jobs.app, name="jobs")
-app.command(short_help="Send a circuit to a device.")(submit)
 
 _MARKS = {"ok": ("✓", "green"), "missing": ("–", "yellow"), "problem": ("✗", "red")}
 
@@ -223,6 +222,9 @@ def schema() -> None:
     from qfedfm.engine.experiment import Experiment
 
     typer.echo(json.dumps(Experiment.model_json_schema(by_alias=True), indent=1, ensure_ascii=False))
+
+
+app.command(short_help="Send a circuit to a device.")(submit)
 
 
 def main() -> None:

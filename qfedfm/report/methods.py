@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from qfedfm.core.registry import Entry, entries
+from qfedfm.core.parts import Part
+from qfedfm.core.registry import Entry, describe, entries
 
 
 def listing() -> list[dict[str, Any]]:
@@ -32,8 +33,10 @@ def _line(entry: Entry) -> dict[str, Any]:
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default is not dataclasses.MISSING:
-        return field.default
-    return None if field.default_factory is dataclasses.MISSING else field.default_factory()
+        default = field.default
+    else:
+        default = None if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return describe(default) if isinstance(default, Part) else default
 
 
 def methods_table() -> Table:
