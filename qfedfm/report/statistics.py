@@ -16,7 +16,7 @@ LEVEL = 0.95
 POWER = 0.8
 """Probability with which a detectable difference is detected."""
 MARGIN = 0.01
-"""The equivalence margin of accuracies, set before any study: one percentage point."""
+"""The equivalence margin of accuracies, the same for every study: one percentage point."""
 
 
 @dataclass(frozen=True)
