@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float32
 
+from qfedfm.core.distortion import Distortion, Unbiased
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Codec
@@ -49,5 +50,5 @@ class Float32Codec(Codec):
     def largest(self, layout: Layout) -> int:
         return 4 * layout.size
 
-    def error(self, x: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
-        return np.zeros_like(x)
+    def distortion(self, layout: Layout) -> Distortion:
+        return Unbiased(0.0)

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from qfedfm.core.cohort import EMPTY, ClientId, Cohort, Reduced, State
+from qfedfm.core.distortion import Distortion
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.sums import block_rows
@@ -51,7 +52,7 @@ class Law(enum.Enum):
     TRANSLATION = "adding a constant to every update adds it to the result"
     CONVEX = "the result lies in the convex hull of the updates, with the row weights that it reports"
     SAME_KEY = "the same key gives the same bytes"
-    ROUND_TRIP = "decoding gives back what was encoded within the stated error"
+    ROUND_TRIP = "decoding gives back what was encoded within the stated distortion"
     REFUSES = "input that is not finite or has another length raises our error"
 
 
@@ -108,6 +109,8 @@ class Codec(Part):
 
     kind = "codec"
     laws = frozenset({Law.SAME_KEY, Law.ROUND_TRIP, Law.REFUSES})
+    feeds_back: ClassVar[bool] = False
+    """Whether it sends later what it left out before."""
 
     @abc.abstractmethod
     def encode(self, x: Float32[np.ndarray, " d"], at: At) -> bytes:
@@ -122,8 +125,42 @@ class Codec(Part):
         """The most bytes that a valid body of this layout can have."""
 
     @abc.abstractmethod
-    def error(self, x: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
-        """A bound on |decode(encode(x)) − x| for each coordinate."""
+    def distortion(self, layout: Layout) -> Distortion:
+        """How far decode(encode(x)) may be from x."""
+
+    def memory(self, layout: Layout) -> State:
+        """What a sender remembers, before its first message."""
+        return EMPTY
+
+    def mirror(self, layout: Layout) -> State:
+        """What the receiver remembers of each sender, before its first message."""
+        return EMPTY
+
+    def send(self, x: Float32[np.ndarray, " d"], memory: State, at: At) -> tuple[bytes, State]:
+        """`encode` with the sender's memory, and that after the message has been accepted."""
+        return self.encode(x, at), memory
+
+    def receive(self, body: bytes | memoryview, mirror: State, at: At) -> tuple[Float32[np.ndarray, " d"], State]:
+        """`decode` with what is remembered of this sender, and that after the message."""
+        return self.decode(body, at), mirror
+
+
+class MemoryCodec(Codec):
+    """A codec whose sender, or whose receiver, remembers earlier messages; `encode` and `decode` are the first one."""
+
+    @abc.abstractmethod
+    def send(self, x: Float32[np.ndarray, " d"], memory: State, at: At) -> tuple[bytes, State]:
+        """The body, and the memory after it has been accepted; a message that gets lost leaves the memory as it was."""
+
+    def encode(self, x: Float32[np.ndarray, " d"], at: At) -> bytes:
+        return self.send(x, self.memory(at.layout), at)[0]
+
+    def decode(self, body: bytes | memoryview, at: At) -> Float32[np.ndarray, " d"]:
+        return self.receive(body, self.mirror(at.layout), at)[0]
+
+    @abc.abstractmethod
+    def receive(self, body: bytes | memoryview, mirror: State, at: At) -> tuple[Float32[np.ndarray, " d"], State]:
+        """The vector, and what is remembered of the sender from now on."""
 
 
 class CohortLayer(Part):

@@ -89,7 +89,11 @@ class Bound:
         return wire.Frame(at.epoch, at.round, at.client, self.layout.digest, self.stack.digest, wire.UP, at.samples)
 
     def encode(self, delta: Float32[np.ndarray, " d"], at: At) -> bytes:
-        """The client half: a delta to the payload that travels.
+        """The client half of a first message; see `send`."""
+        return self.send(delta, self.stack.codec.memory(self.layout), at)[0]
+
+    def send(self, delta: Float32[np.ndarray, " d"], memory: State, at: At) -> tuple[bytes, State]:
+        """The client half: a delta to the payload that travels, and the codec's memory once it is accepted.
 
         Raises:
             PayloadError: the delta is not finite or has the wrong length.
@@ -97,10 +101,15 @@ class Bound:
         require_finite(delta, self.layout)
         for layer in self.stack.vector_layers:
             delta = layer.encode(delta, at)
-        return wire.frame(self.stack.codec.encode(delta, at), self._frame(at))
+        body, memory = self.stack.codec.send(delta, memory, at)
+        return wire.frame(body, self._frame(at)), memory
 
     def decode(self, payload: bytes, at: At) -> Float32[np.ndarray, " d"]:
-        """The server half for one client: a payload to the delta that the cohort holds.
+        """The server half for a client's first message; see `receive`."""
+        return self.receive(payload, self.stack.codec.mirror(self.layout), at)[0]
+
+    def receive(self, payload: bytes, mirror: State, at: At) -> tuple[Float32[np.ndarray, " d"], State]:
+        """The server half for one client: a payload to the delta that the cohort holds, and the codec's next mirror.
 
         Raises:
             PayloadError: the payload is damaged, addressed elsewhere, claims another sample count than the client
@@ -109,11 +118,11 @@ class Bound:
         body, samples = wire.unframe(payload, self._frame(at), self.stack.codec.largest(self.layout))
         if samples != at.samples:
             raise PayloadError(f"a payload that claims {samples} samples", f"{at.samples}, as registered")
-        vector = self.stack.codec.decode(body, at)
+        vector, mirror = self.stack.codec.receive(body, mirror, at)
         for layer in reversed(self.stack.vector_layers):
             vector = layer.decode(vector, at)
         require_finite(vector, self.layout)
-        return vector
+        return vector, mirror
 
     def init(self) -> State:
         """The state of the reduce before the first round."""

@@ -1,4 +1,4 @@
-"""What a client is asked to train in a round, and what it remembers afterwards."""
+"""What a client is asked to train in a round, and what its training remembers afterwards."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from jaxtyping import Float32, Int64
 from qfedfm.clients.attack import Attack
 from qfedfm.clients.jobs import Job, Trained
 from qfedfm.core.cohort import EMPTY, ClientId, State
+from qfedfm.engine.memories import Memories
 from qfedfm.engine.schedule import batches, rates
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
@@ -35,6 +36,7 @@ class Assignment:
         state: before the round.
         model: the broadcast model.
         local: the broadcast state of the local method.
+        memories: what the clients remember.
         group: the number of the run among those that are trained together.
     """
 
@@ -42,6 +44,7 @@ class Assignment:
     state: RunState
     model: Float32[np.ndarray, " d"]
     local: State
+    memories: Memories
     group: int = 0
 
     @property
@@ -54,7 +57,6 @@ class Assignment:
         setting, training = self.setting, self.setting.arm.training
         rows = setting.split.train[client]
         steps = training.steps_for(len(rows))
-        own = self._own(client)
         attack = setting.drawn.attack if client in setting.hostile else None
         job = Job(
             client,
@@ -63,33 +65,20 @@ class Assignment:
             rates(training.rate, training.schedule, steps, self.round, setting.rounds),
             training.optimizer,
             self.group,
-            state=_below(own, "optimizer/"),
+            state=self.memories.of(client, "optimizer"),
             dropout=setting.key.fold("dropout", self.round, client),
             relabel=Relabel(attack, setting.task.classes) if attack is not None else None,
         )
-        job = setting.arm.local.prepare(job, self.local, self._of_method(own))
+        job = setting.arm.local.prepare(job, self.local, self._of_method(client))
         if job.correction is not None and not job.correction.any():
             return replace(job, correction=None)  # so that it equals the job of a method without one
         return job
 
-    def remember(self, job: Job, trained: Trained, decoded: Float32[np.ndarray, " d"]) -> bool:
-        """Keeps what the client carries to its next round, after an update that arrived; whether there is anything."""
-        setting, own = self.setting, self._own(job.client)
-        kept = setting.arm.local.finish(job, decoded, self.local, self._of_method(own))
-        memory = {f"method/{name}": value for name, value in kept.items()}
-        if setting.arm.training.keep_state:
-            memory |= {f"optimizer/{name}": value for name, value in trained.state.items()}
-        if memory:
-            setting.states.write((job.client, self.round), memory)
-        return bool(memory)
+    def remembered(self, job: Job, trained: Trained, decoded: Float32[np.ndarray, " d"]) -> dict[str, State]:
+        """What local method and optimiser carry to the client's next round, after an update that arrived."""
+        keeps = self.setting.arm.training.keep_state
+        kept = self.setting.arm.local.finish(job, decoded, self.local, self._of_method(job.client))
+        return {"method": kept, "optimizer": trained.state if keeps else EMPTY}
 
-    def _own(self, client: ClientId) -> State:
-        made = self.state.clients.get(client)
-        return EMPTY if made is None else self.setting.states.read((client, made))
-
-    def _of_method(self, own: State) -> State:
-        return _below(own, "method/") or self.setting.arm.local.client(self.setting.bound.layout)
-
-
-def _below(state: State, prefix: str) -> State:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    def _of_method(self, client: ClientId) -> State:
+        return self.memories.of(client, "method") or self.setting.arm.local.client(self.setting.bound.layout)

@@ -18,6 +18,7 @@ from qfedfm.core.phases import phase
 from qfedfm.engine.assign import Assignment
 from qfedfm.engine.downlink import broadcast, receive
 from qfedfm.engine.evaluate import accuracy, judge, mean_loss
+from qfedfm.engine.memories import Memories
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
 from qfedfm.engine.uplink import Uplink
@@ -83,17 +84,17 @@ class OpenRound:
             payload = broadcast(state.model, state.local, layout, setting.epoch, self._round)
             model, local = receive(payload, state.local, layout, setting.epoch, self._round)
         self._downlink_bytes = len(payload) * len(self._who.invited)
-        self._assignment = Assignment(setting, state, model, local, group)
+        self._memories = Memories(setting, state)
+        self._assignment = Assignment(setting, state, model, local, self._memories, group)
         with phase("data"):
             jobs = [self._assignment.job(client) for client in self._who.invited if client not in dropped]
         self.jobs: tuple[Job, ...] = tuple(jobs)
         most = len(jobs) - len(self._who.late)
-        self._uplink = Uplink(setting, state, frozenset(self._who.late), most, self._watcher)
+        self._uplink = Uplink(setting, self._memories, state, frozenset(self._who.late), most, self._watcher)
         attack, answering = setting.drawn.attack, {job.client for job in jobs}
         self._watched = attack is not None and attack.omniscient and bool(setting.hostile & answering)
         self._held: list[Trained] = []
         self._losses: list[float] = []
-        self._remembered: list[int] = []
         self._reduced: Reduced | None = None
         self._next = state
         self._server_seconds = selecting
@@ -136,9 +137,10 @@ class OpenRound:
         self._train_seconds += time.perf_counter() - clock
         first = len(self._losses) - len(self._held)
         for job, trained, delta in zip(self.jobs[first:], self._held, deltas, strict=False):
-            decoded = self._uplink.send(job.client, delta)
-            if decoded is not None and self._assignment.remember(job, trained, decoded):
-                self._remembered.append(job.client)
+            received = self._uplink.send(job.client, delta)
+            if received is not None:
+                kept = self._assignment.remembered(job, trained, received.decoded)
+                self._memories.keep(job.client, {**kept, **received.states})
         self._held.clear()
 
     def _forged(self) -> list[Float32[np.ndarray, " d"]]:
@@ -179,7 +181,7 @@ class OpenRound:
     def _aggregate(self) -> RunState:
         setting, state, collector = self._setting, self._state, self._uplink.collector
         if collector.count < setting.bound.minimum_clients():
-            setting.states.remove([(client, self._round) for client in self._remembered])
+            self._memories.forget()
             return state
         key = setting.key.fold("reduce", self._round)
         at = ServerAt(self._round, key, setting.bound.layout, state.model, self._objective())
@@ -188,7 +190,7 @@ class OpenRound:
         spent = float(np.mean([job.rates.sum() for job in self.jobs]))
         population = len(setting.drawn.clients)
         local = setting.arm.local.close(reduced.vector, spent, collector.count, population, state.local)
-        new = dict.fromkeys(self._remembered, self._round)
+        new = dict.fromkeys(self._memories.written, self._round)
         state = replace(state, local=local, clients={**state.clients, **new} if new else state.clients)
         if np.isfinite(model).all():
             self._reduced = reduced

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from qfedfm.core.cohort import ClientId
+from qfedfm.core.cohort import ClientId, State
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.parts import At
 from qfedfm.core.phases import phase
+from qfedfm.engine.memories import Memories
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
 from qfedfm.incentives.selector import Watcher
+
+
+@dataclass(frozen=True)
+class Received:
+    """An update that counts in its round.
+
+    Args:
+        decoded: as the server has it.
+        states: what the codec remembers from now on, on the client and on the server.
+    """
+
+    decoded: Float32[np.ndarray, " d"]
+    states: dict[str, State]
 
 
 class Uplink:
@@ -22,6 +37,7 @@ class Uplink:
 
     Args:
         setting: of the run.
+        memories: what the codec remembers of each client.
         state: before the round; its late answers arrive now, each before the first client with a higher id.
         late: the clients whose answers miss this round's deadline.
         most: updates that can arrive.
@@ -31,12 +47,14 @@ class Uplink:
     def __init__(
         self,
         setting: Setting,
+        memories: Memories,
         state: RunState,
         late: frozenset[ClientId],
         most: int,
         watcher: Watcher | None = None,
     ) -> None:
         self._setting, self._round, self._late = setting, state.round + 1, late
+        self._memories = memories
         self._watcher = watcher
         self._waiting = sorted(state.late.items())
         self._of_late: list[dict[str, Any]] = []
@@ -53,22 +71,23 @@ class Uplink:
         """Who was not counted and why: what was not sent, late answers of the last round, answers of this one."""
         return [*self._unsent, *self._of_late, *self._refused]
 
-    def send(self, client: ClientId, delta: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"] | None:
-        """One client's update; what the server decodes of it, or None where it is not counted in this round."""
+    def send(self, client: ClientId, delta: Float32[np.ndarray, " d"]) -> Received | None:
+        """One client's update; what the server makes of it, or None where it is not counted in this round."""
         clock = time.perf_counter()
         with phase("encode"):
-            payload = self._encode(client, delta)
+            sent = self._encode(client, delta)
         self.client_seconds += time.perf_counter() - clock
-        if payload is None:
+        if sent is None:
             return None
+        payload, memory = sent
         if client in self._late:
             self.late[client] = payload
             return None
         clock = time.perf_counter()
         self._catch_up(client)
-        decoded = self._receive(client, payload, self._refused)
+        received = self._receive(client, payload, self._refused)
         self.server_seconds += time.perf_counter() - clock
-        return decoded
+        return None if received is None else Received(received[0], {"codec": memory, "mirror": received[1]})
 
     def close(self) -> None:
         """After the last update: the late answers that are still waiting."""
@@ -81,20 +100,24 @@ class Uplink:
             client, payload = self._waiting.pop(0)
             self._receive(client, payload, self._of_late)
 
-    def _encode(self, client: ClientId, delta: Float32[np.ndarray, " d"]) -> bytes | None:
+    def _encode(self, client: ClientId, delta: Float32[np.ndarray, " d"]) -> tuple[bytes, State] | None:
+        bound = self._setting.bound
+        memory = self._memories.of(client, "codec") or bound.stack.codec.memory(bound.layout)
         try:
-            return self._setting.bound.encode(delta, self._at(client))
+            return bound.send(delta, memory, self._at(client))
         except PayloadError as error:
             self._unsent.append({"client": client, "reason": f"not sent: {error}"})
             return None
 
     def _receive(
         self, client: ClientId, payload: bytes, refused: list[dict[str, Any]]
-    ) -> Float32[np.ndarray, " d"] | None:
+    ) -> tuple[Float32[np.ndarray, " d"], State] | None:
+        bound = self._setting.bound
+        mirror = self._memories.of(client, "mirror") or bound.stack.codec.mirror(bound.layout)
         self.bytes += len(payload)
         try:
             with phase("wire"):
-                decoded = self._setting.bound.decode(payload, self._at(client))
+                decoded, mirror = bound.receive(payload, mirror, self._at(client))
         except PayloadError as error:
             refused.append({"client": client, "reason": str(error)})
             return None
@@ -103,7 +126,7 @@ class Uplink:
         if self._watcher is not None:
             self._watcher.add(client, decoded)
         self.participants.append(client)
-        return decoded
+        return decoded, mirror
 
     def _at(self, client: ClientId) -> At:
         setting = self._setting

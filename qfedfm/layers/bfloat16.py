@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float32
 
+from qfedfm.core.distortion import Contractive, Distortion
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.layout import Layout
@@ -60,5 +61,5 @@ class Bfloat16(Codec):
     def largest(self, layout: Layout) -> int:
         return 2 * layout.size
 
-    def error(self, x: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
-        return np.asarray(np.maximum(np.abs(x) * np.float32(2.0**-8), np.float32(2.0**-134)))
+    def distortion(self, layout: Layout) -> Distortion:
+        return Contractive(1 - 2.0**-16)

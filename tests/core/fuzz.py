@@ -5,6 +5,7 @@
 
 import argparse
 import hashlib
+import json
 import struct
 import time
 import warnings
@@ -135,12 +136,13 @@ def fuzz(bound: Bound, payloads: int, seed: int = 0) -> Counter[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--payloads", type=int, default=1_000_000)
-    parser.add_argument("--codec", default="float32")
+    parser.add_argument("--codec", default="float32", help="a name, or a JSON table of its name and options")
     parser.add_argument("--layer", action="append", default=[])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     warnings.simplefilter("error")
-    codec = Float32Codec() if options.codec == "float32" else build("codec", options.codec)
+    table = json.loads(options.codec) if options.codec.startswith("{") else options.codec
+    codec = Float32Codec() if table == "float32" else build("codec", table)
     bound = bound_to(codec, *(build("vector layer", name) for name in options.layer))
     start = time.perf_counter()
     outcomes = fuzz(bound, options.payloads, options.seed)

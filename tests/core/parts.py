@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qfedfm.core.cohort import Cohort, Reduced
+from qfedfm.core.distortion import Contractive, Unbiased
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
@@ -80,8 +81,8 @@ class Halves(Codec):
     def largest(self, layout):
         return 1 + 2 * layout.size
 
-    def error(self, x):
-        return np.abs(x) * np.float32(2**-11) + np.float32(2**-25)
+    def distortion(self, layout):
+        return Contractive(1 - 2.0**-20)
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class Trusting(Codec):
     def largest(self, layout):
         return 8 * layout.size
 
-    def error(self, x):
-        return np.zeros_like(x)
+    def distortion(self, layout):
+        return Unbiased(0.0)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def test_bytes_are_little_endian_floats_and_come_back_exactly(x):
     back = CODEC.decode(body, AT)
     assert back.dtype == np.float32
     np.testing.assert_array_equal(back.view(np.uint32), x.view(np.uint32))
-    np.testing.assert_array_equal(CODEC.error(x), np.zeros(5))
+    assert CODEC.distortion(LAYOUT).omega == 0
 
 
 @pytest.mark.parametrize("size", [0, 1, 19, 21, 24])

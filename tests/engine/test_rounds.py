@@ -67,11 +67,11 @@ def test_a_round_by_hand():
 
 def test_bytes_are_the_lengths_of_the_payloads(monkeypatch):
     sent = []
-    original = Bound.encode
-    monkeypatch.setattr(Bound, "encode", lambda self, *rest: (sent.append(original(self, *rest)), sent[-1])[1])
+    original = Bound.send
+    monkeypatch.setattr(Bound, "send", lambda self, *rest: (sent.append(original(self, *rest)), sent[-1])[1])
     _, states = play(2)
-    assert sum(record["uplink_bytes"] for record in states[-1].history) == sum(map(len, sent))
-    assert len(sent[0]) == 4 * 15 + wire.OVERHEAD
+    assert sum(record["uplink_bytes"] for record in states[-1].history) == sum(len(payload) for payload, _ in sent)
+    assert len(sent[0][0]) == 4 * 15 + wire.OVERHEAD
     assert states[-1].history[1]["downlink_bytes"] == 6 * (4 * 15 + wire.OVERHEAD)
 
 
@@ -92,16 +92,16 @@ def test_the_decoded_bytes_make_the_model(monkeypatch):
 
 
 def test_an_update_that_is_not_finite_never_reaches_the_reduce(monkeypatch):
-    original = Bound.encode
+    original = Bound.send
 
-    def hostile(self, delta, at):
+    def hostile(self, delta, memory, at):
         if at.client != 4:
-            return original(self, delta, at)
+            return original(self, delta, memory, at)
         body = np.full(self.layout.size, np.nan, "<f4").tobytes()
         header = wire.Frame(at.epoch, at.round, at.client, self.layout.digest, self.stack.digest, samples=at.samples)
-        return wire.frame(body, header)
+        return wire.frame(body, header), memory
 
-    monkeypatch.setattr(Bound, "encode", hostile)
+    monkeypatch.setattr(Bound, "send", hostile)
     _, states = play(1)
     record = states[1].history[1]
     assert record["participants"] == [0, 1, 2, 3, 5]
@@ -229,6 +229,8 @@ def test_scaffold_keeps_its_books_under_partial_participation_dropouts_and_late_
         {"method": {"reduce": {"name": "born", "steps": 5}}},
         {"method": {"reduce": {"name": "born", "steps": 2, "shots": 64}}},
         {"method": {"reduce": "born-random"}},
+        {"method": {"layers": [{"name": "error-feedback", "codec": "bfloat16"}]}, "participation": {"late": 0.3}},
+        {"method": {"layers": [{"name": "ef21", "codec": "bfloat16"}]}, "participation": {"dropout": 0.3}},
     ],
     ids=str,
 )
@@ -253,6 +255,18 @@ def test_optimiser_state_is_kept_only_on_request():
     assert fresh[2].clients == {}
     assert kept[2].clients == dict.fromkeys(range(6), 2)
     assert "optimizer/momentum" in setting.states.read((0, 2))
+
+
+def test_a_codecs_memory_follows_the_accepted_updates_on_both_sides():
+    layers = [{"name": "ef21", "codec": "bfloat16"}]
+    setting, states = play(4, method={"layers": layers}, participation={"dropout": 0.3, "late": 0.3})
+    for before, after in itertools.pairwise(states):
+        accepted = after.history[-1]["participants"]
+        assert after.clients == {**before.clients, **dict.fromkeys(accepted, after.round)}
+        for version in after.clients.items():
+            kept = setting.states.read(version)
+            np.testing.assert_array_equal(kept["codec/followed"], kept["mirror/followed"])
+            assert kept["mirror/followed"].any()
 
 
 def test_a_model_that_diverged_is_evaluated_without_a_warning():

@@ -12,6 +12,7 @@ from qfedfm.clients.jobs import Trained
 from qfedfm.clients.sequential import SequentialEngine
 from qfedfm.core.errors import DataError
 from qfedfm.core.stack import Bound
+from qfedfm.engine.memories import Memories
 from qfedfm.engine.rounds import open_round
 from qfedfm.engine.uplink import Uplink
 from qfedfm.engine.waves import begin, next_round, play_wave
@@ -146,17 +147,17 @@ def test_late_answers_and_those_on_time_are_added_in_the_order_of_the_clients(mo
     made = bench()
     setting = made.setting(made.experiment.arm("mean"), 1, 3)
     (state,) = begin(made.engine, [setting])
-    other = Uplink(setting, state, frozenset({0, 2, 5}), 0)
+    other = Uplink(setting, Memories(setting, state), state, frozenset({0, 2, 5}), 0)
     for client in (0, 2, 5):
         other.send(client, np.full(15, client, np.float32))
     decoded = []
 
-    def decode(self, payload, at):  # as if late answers were not refused
+    def receive(self, payload, mirror, at):  # as if late answers were not refused
         decoded.append(at.client)
-        return np.zeros(15, np.float32)
+        return np.zeros(15, np.float32), mirror
 
-    monkeypatch.setattr(Bound, "decode", decode)
-    uplink = Uplink(setting, replace(state, late=other.late), frozenset(), 3)
+    monkeypatch.setattr(Bound, "receive", receive)
+    uplink = Uplink(setting, Memories(setting, state), replace(state, late=other.late), frozenset(), 3)
     for client in (1, 3, 4):
         uplink.send(client, np.zeros(15, np.float32))
     uplink.close()

@@ -1,7 +1,7 @@
 """What the laws are checked on: parts with their options, cohorts, objectives, and the saving of state."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,8 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("executor", "ibm"): ({"shots": 400},),
     ("executor", "ionq"): (),  # runs in a cloud only; tests/quantum/test_ionq.py holds it to a stand-in of the service
     ("executor", "aer"): ({}, {"shots": 400}, {"noise": "manila"}, {"noise": "manila", "shots": 400}),
+    ("codec", "error-feedback"): ({"codec": "float32"}, {"codec": "bfloat16"}),
+    ("codec", "ef21"): ({"codec": "float32"}, {"codec": "bfloat16"}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }
@@ -152,7 +154,12 @@ class Case:
         return float(difference @ difference / 2), difference.astype(np.float32)
 
     def at(self) -> At:
-        return At(0, 3, 2, Key.of(self.seed).fold("layers", 3, 2), self.layout, 10)
+        return next(self.ats(1))
+
+    def ats(self, count: int) -> Iterator[At]:
+        """As many places with different keys, the first that of `at`."""
+        for number in range(count):
+            yield At(0, 3 + number, 2, Key.of(self.seed).fold("layers", 3 + number, 2), self.layout, 10)
 
 
 cases = st.builds(

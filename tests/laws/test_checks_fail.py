@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from qfedfm.core.cohort import Reduced
+from qfedfm.core.distortion import Unbiased
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.parts import Codec, CohortLayer, Law, Reduce, VectorLayer
@@ -72,8 +73,8 @@ class WrongCodec(Codec):
     def largest(self, layout):
         return 4 + 4 * layout.size
 
-    def error(self, x):
-        return np.zeros_like(x)
+    def distortion(self, layout):
+        return Unbiased(0.0)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from qfedfm.core.cohort import Cohort
 from qfedfm.core.errors import ConfigError, QfedfmError, StackError
 from qfedfm.core.float32 import Float32Codec
 from qfedfm.core.key import Key
+from qfedfm.core.layout import Layout
 from qfedfm.core.parts import Codec, CohortLayer, Part, Reduce, ServerOptimizer, SumReduce, VectorLayer
 from qfedfm.core.registry import Entry, build, describe, entries
 from qfedfm.core.stack import bind, stack
@@ -252,6 +253,60 @@ def test_a_reduce_stays_finite_at_the_ends_of_float32(subject, extreme):
     assert reduced.row_weights is None or np.isfinite(reduced.row_weights).all()
     assert all(np.isfinite(value).all() for value in state.values())
     assert all(np.isfinite(value) for value in reduced.diagnostics.values())
+
+
+SHAPES = {
+    "one coordinate": (1,),
+    "a matrix": (6, 5),
+    "a scalar": (),
+}
+VALUES = {
+    "nothing but zeros": np.zeros_like,
+    "nothing but minus zero": lambda x: np.zeros_like(x) * np.float32(-1),
+    "constant": lambda x: np.full_like(x, 0.7),
+    "all negative": lambda x: -np.abs(x) - np.float32(1),
+    "subnormal numbers": lambda x: (x * 1e-40).astype(np.float32),
+    "the largest number": lambda x: np.full_like(x, LARGEST),
+    "both ends": lambda x: np.copysign(LARGEST, x),
+    "one outlier": lambda x: np.where(np.arange(x.size) == x.size // 2, np.float32(1e30), x),
+}
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("shape", SHAPES)
+@each(Codec)
+def test_a_codec_takes_any_finite_vector_of_any_shape(subject, shape, value):
+    part, layout = subject.part, Layout.of({"a": SHAPES[shape], "b": (2, 3)})
+    at = dataclasses.replace(Case(5, 0, 1, 0, False, False, 1.0).at(), layout=layout)
+    x = VALUES[value](np.random.default_rng(1).normal(size=layout.size).astype(np.float32))
+    before = x.copy()
+    body = part.encode(x, at)
+    np.testing.assert_array_equal(x, before)
+    assert len(body) <= part.largest(layout)
+    back = part.decode(body, at)
+    assert np.isfinite(back).all()
+    assert back.shape == x.shape
+    if not x.any():
+        assert not back.any()
+
+
+@each(Codec)
+def test_a_codecs_memory_is_pure_and_survives_saving(subject):
+    part, case = subject.part, Case(4, 0, 9, 0, False, False, 1.0)
+    memory, mirror = part.memory(case.layout), part.mirror(case.layout)
+    for number, at in enumerate(case.ats(4)):
+        x = case.vector() * np.float32(1 + number)
+        before = [{name: value.copy() for name, value in state.items()} for state in (memory, mirror)]
+        body, after = part.send(x, memory, at)
+        again = part.send(x, reloaded(memory), at)
+        assert body == again[0]
+        assert same_state(after, again[1])
+        decoded, seen = part.receive(body, mirror, at)
+        assert decoded.tobytes() == part.receive(body, reloaded(mirror), at)[0].tobytes()
+        assert same_state(memory, before[0])
+        assert same_state(mirror, before[1])
+        assert all(np.isfinite(value).all() for value in (*after.values(), *seen.values()))
+        memory, mirror = after, seen
 
 
 @each(CohortLayer)

@@ -38,7 +38,6 @@ def test_the_error_is_within_the_stated_bound() -> None:
     x = all_magnitudes(0x7F800000)
     wide = x.astype(np.float64)
     error = np.abs(round_trip(x).astype(np.float64) - wide)
-    assert (error <= qf.layers.Bfloat16().error(x)).all()
     normal = np.abs(wide) >= 2.0**-126
     assert (error[normal] <= 2.0**-8 * np.abs(wide[normal])).all()
     assert (error[~normal] <= 2.0**-134).all()

@@ -31,11 +31,11 @@ TOY = {
 def quickstart(tmp_path_factory):
     """One run of the quickstart at toy size: experiment, task, result, and the lengths of all payloads."""
     experiment = Experiment.load(QUICKSTART, TOY)
-    task, sent, encode = experiment.build_task(), [], Bound.encode
+    task, sent, send = experiment.build_task(), [], Bound.send
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Bound, "encode", lambda self, *rest: (sent.append(encode(self, *rest)), sent[-1])[1])
+        patch.setattr(Bound, "send", lambda self, *rest: (sent.append(send(self, *rest)), sent[-1])[1])
         result = experiment.run(tmp_path_factory.mktemp("run") / "out", task=task)
-    return experiment, task, result, [len(payload) for payload in sent]
+    return experiment, task, result, [len(payload) for payload, _ in sent]
 
 
 def logits_without_this_library(adapter: Path, texts: list[str], classes: int) -> np.ndarray:
