@@ -1,0 +1,73 @@
+"""The randomised Hadamard rotation, by matrix products of 64 × 64."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float32
+
+from qfedfm.core.key import Key
+
+_FACTOR = 64
+
+
+@lru_cache(maxsize=8)
+def _matrix(n: int) -> Float32[np.ndarray, "n n"]:
+    found: np.ndarray = np.ones((1, 1))
+    while len(found) < n:
+        found = np.block([[found, found], [found, -found]])
+    return np.asarray(found / np.sqrt(n), np.float32)
+
+
+def hadamard(x: Float32[np.ndarray, "m n"]) -> Float32[np.ndarray, "m n"]:
+    """H_n x for each row, H_n the Walsh–Hadamard matrix over √n, orthogonal and its own inverse; n a power of two."""
+    rows, n = x.shape
+    right = 1
+    while right < n:
+        factor = min(_FACTOR, n // right)
+        if right == 1:
+            x = x.reshape(-1, factor) @ _matrix(factor)
+        else:
+            x = np.matmul(_matrix(factor), x.reshape(-1, factor, right))
+        right *= factor
+    return x.reshape(rows, n)
+
+
+class Rotation:
+    """x ↦ H D x on blocks of the vector: random signs D, then a Hadamard matrix; orthogonal, and d stays d.
+
+    The vector is cut into blocks of powers of two, from the largest to the smallest that the rest asks for, so that
+    nothing is padded.
+
+    Args:
+        size: d.
+        key: of the signs.
+        largest: of the blocks, a power of two.
+    """
+
+    def __init__(self, size: int, key: Key, largest: int = 2**18) -> None:
+        random = key.numpy().bytes(-(-size // 8))
+        bits = np.unpackbits(np.frombuffer(random, np.uint8), count=size)
+        self._signs = np.float32(1) - np.float32(2) * bits
+        self._cuts = [(0, size - size % largest, largest)] if size >= largest else []
+        start, rest, block = size - size % largest, size % largest, largest
+        while rest:
+            block //= 2
+            if rest & block:
+                self._cuts.append((start, start + block, block))
+                start, rest = start + block, rest - block
+
+    def _blocks(self, x: np.ndarray) -> np.ndarray:
+        found = np.empty(x.shape, np.float32)
+        for start, stop, block in self._cuts:
+            found[start:stop] = hadamard(x[start:stop].reshape(-1, block)).reshape(-1)
+        return found
+
+    def forward(self, x: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
+        """The rotated vector."""
+        return self._blocks(x * self._signs)
+
+    def backward(self, y: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
+        """The vector that was rotated to y."""
+        return np.asarray(self._blocks(y) * self._signs)
