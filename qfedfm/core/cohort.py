@@ -99,6 +99,19 @@ class Cohort:
 
 
 @dataclass(frozen=True)
+class Personal:
+    """What a reduce gives to clusters of clients, besides the one vector for all.
+
+    Args:
+        labels: the cluster of each client that has one from now on, numbered from 0.
+        vectors: the aggregated delta of each cluster that took part, d, float32.
+    """
+
+    labels: Mapping[ClientId, int]
+    vectors: Mapping[int, Float32[np.ndarray, " d"]]
+
+
+@dataclass(frozen=True)
 class Reduced:
     """One vector out of a cohort.
 
@@ -107,12 +120,14 @@ class Reduced:
         row_weights: the weight that each row of the cohort had in the vector, where the reduce is a weighted sum.
         client_weights: the same taken back to client ids (filled in once the cohort layers are undone).
         diagnostics: named numbers for the history (``loss_before``, ``shots`` …).
+        personal: for a reduce that gives each cluster of clients a model of its own; None where all share one.
     """
 
     vector: Float32[np.ndarray, " d"]
     row_weights: Float[np.ndarray, " n"] | None = None
     client_weights: Mapping[ClientId, float] | None = None
     diagnostics: Mapping[str, float] = field(default_factory=dict)
+    personal: Personal | None = None
 
 
 def client_weights(reduced: Reduced, mixing: Float[np.ndarray, "n c"] | None, members: tuple[ClientId, ...]) -> Reduced:

@@ -196,6 +196,11 @@ class Reduce(Part):
     is_sum: ClassVar[bool] = False
     """Whether updates can be added up as they arrive: a `SumReduce`."""
 
+    @property
+    def personal(self) -> bool:
+        """Whether it gives clusters of clients models of their own, so that rows must be single clients."""
+        return False
+
     def init(self, layout: Layout, population: tuple[ClientId, ...]) -> State:
         """The state before the first round."""
         return EMPTY

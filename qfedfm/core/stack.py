@@ -70,7 +70,7 @@ def stack(*layers: VectorLayer | Codec | CohortLayer, reduce: Reduce) -> Stack:
     codecs = [layer for layer in layers if isinstance(layer, Codec)]
     cohort_layers = tuple(layer for layer in layers if isinstance(layer, CohortLayer))
     merging = [layer.name for layer in cohort_layers if layer.merges]
-    if merging and reduce.per_client:
+    if merging and (reduce.per_client or reduce.personal):
         given = f"reduce {reduce.name!r} above {merging[0]!r}, which merges the rows of several clients"
         raise StackError(given, "rows that are single clients", "remove the layer or choose another reduce")
     vector_layers = tuple(layer for layer in layers if isinstance(layer, VectorLayer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,7 +35,7 @@ class Assignment:
     Args:
         setting: of the run.
         state: before the round.
-        model: the broadcast model.
+        models: the broadcast model of each client.
         local: the broadcast state of the local method.
         memories: what the clients remember.
         group: the number of the run among those that are trained together.
@@ -42,7 +43,7 @@ class Assignment:
 
     setting: Setting
     state: RunState
-    model: Float32[np.ndarray, " d"]
+    models: Mapping[ClientId, Float32[np.ndarray, " d"]]
     local: State
     memories: Memories
     group: int = 0
@@ -60,7 +61,7 @@ class Assignment:
         attack = setting.drawn.attack if client in setting.hostile else None
         job = Job(
             client,
-            self.model,
+            self.models[client],
             batches(rows, steps, training.batch_size, setting.key.fold("batches", self.round, client)),
             rates(training.rate, training.schedule, steps, self.round, setting.rounds),
             training.optimizer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,26 @@ class Tested:
         clients = tuple(client for client in split.clients if len(split.test[client]))
         parts = [split.test[client] for client in clients]
         return cls(clients, np.concatenate(parts), tuple(np.cumsum([len(part) for part in parts]).tolist()))
+
+    def together(self, members: Mapping[ClientId, int]) -> list[tuple[tuple[ClientId, ...], np.ndarray]]:
+        """Clients of one cluster, those of none first, with the places of their rows in ``rows``."""
+        places = np.split(np.arange(len(self.rows)), self.ends[:-1])
+        found: dict[int, list[int]] = {}
+        for number, client in enumerate(self.clients):
+            found.setdefault(members.get(client, -1), []).append(number)
+        return [
+            (tuple(self.clients[number] for number in numbers), np.concatenate([places[number] for number in numbers]))
+            for _, numbers in sorted(found.items())
+        ]
+
+    def in_order(
+        self, members: Mapping[ClientId, int], outputs: Sequence[Float32[np.ndarray, "_ classes"]]
+    ) -> Float32[np.ndarray, "n classes"]:
+        """The outputs for all rows, from those for the rows of each cluster."""
+        whole = np.empty((len(self.rows), outputs[0].shape[1]), outputs[0].dtype)
+        for (_, places), part in zip(self.together(members), outputs, strict=False):
+            whole[places] = part
+        return whole
 
 
 def judge(task: Task, tested: Tested, outputs: Float32[np.ndarray, "n classes"]) -> dict[str, Any]:

@@ -88,9 +88,10 @@ class Folder:
         checkpoint = above / "checkpoints" / place.with_name(f"{place.name}.safetensors")
         return Archive(checkpoint, OnDisk(above / "clients" / place, identity), identity)
 
-    def adapter(self, method: str, seed: int) -> Path:
-        """Where the tuned adapter of a run lies."""
-        return self.path / "adapters" / method / f"seed-{seed}"
+    def adapter(self, method: str, seed: int, cluster: int | None = None) -> Path:
+        """Where the tuned adapter of a run lies, or that of one of its clusters."""
+        name = f"seed-{seed}" if cluster is None else f"seed-{seed}-cluster-{cluster}"
+        return self.path / "adapters" / method / name
 
     def rewrite_history(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Replaces ``history.jsonl``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from qfedfm.clients.jobs import Job, Query, Trained
-from qfedfm.core.cohort import Reduced
+from qfedfm.core.cohort import ClientId, Reduced, State
 from qfedfm.core.errors import DataError
 from qfedfm.core.parts import Objective, ServerAt
 from qfedfm.core.phases import phase
 from qfedfm.engine.assign import Assignment
+from qfedfm.engine.clusters import Clusters
 from qfedfm.engine.downlink import broadcast, receive
 from qfedfm.engine.evaluate import accuracy, judge, mean_loss
 from qfedfm.engine.memories import Memories
@@ -31,13 +32,13 @@ SELECTOR = "selector_"
 
 def untrained(setting: Setting) -> list[Query]:
     """What is to be evaluated before `start`."""
-    return _queries(setting, setting.drawn.adapter, 0)
+    return _queries(setting, None, 0)
 
 
 def start(setting: Setting, outputs: Sequence[Outputs]) -> RunState:
     """The state before the first round, with the untrained model as record 0; ``outputs`` answer `untrained`."""
     layout = setting.bound.layout
-    record = {"round": 0, **_metrics(setting, 0, outputs), **_quiet()}
+    record = {"round": 0, **_metrics(setting, {}, 0, outputs), **_quiet()}
     local, server = setting.arm.local.server(layout), setting.arm.server.init(layout)
     return RunState(0, setting.drawn.adapter, setting.bound.init(), server, local, history=(record,))
 
@@ -50,16 +51,24 @@ def _quiet() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _queries(setting: Setting, model: Float32[np.ndarray, " d"], round_: int) -> list[Query]:
-    """The test rows after every round, the tuning rows after the last."""
-    tested = [Query(model, setting.drawn.tested.rows)] if setting.test else []
+def _queries(setting: Setting, state: RunState | None, round_: int) -> list[Query]:
+    """The test rows after every round, those of each cluster with its model; the tuning rows after the last."""
+    model = setting.drawn.adapter if state is None else state.model
+    clusters = Clusters() if state is None else state.clusters
+    tested = setting.drawn.tested
+    asked = []
+    if setting.test:
+        asked = [Query(clusters.of(who[0], model), tested.rows[of]) for who, of in tested.together(clusters.members)]
     tuned = [Query(model, setting.split.tuning)] if round_ == setting.rounds and len(setting.split.tuning) else []
-    return [*tested, *tuned]
+    return [*asked, *tuned]
 
 
-def _metrics(setting: Setting, round_: int, outputs: Sequence[Outputs]) -> dict[str, Any]:
+def _metrics(
+    setting: Setting, members: Mapping[ClientId, int], round_: int, outputs: Sequence[Outputs]
+) -> dict[str, Any]:
     with phase("evaluate"):
-        found = judge(setting.task, setting.drawn.tested, outputs[0]) if setting.test else {}
+        tested = setting.drawn.tested
+        found = judge(setting.task, tested, tested.in_order(members, outputs)) if setting.test else {}
         if round_ == setting.rounds and len(setting.split.tuning):
             found["tuning_accuracy"] = accuracy(setting.task, setting.split.tuning, outputs[-1])
         return found
@@ -79,13 +88,11 @@ class OpenRound:
         self._setting, self._state, self._round = setting, state, state.round + 1
         self._invite()
         selecting = time.perf_counter() - clock
-        layout, dropped = setting.bound.layout, frozenset(self._who.dropped)
+        dropped = frozenset(self._who.dropped)
         with phase("wire"):
-            payload = broadcast(state.model, state.local, layout, setting.epoch, self._round)
-            model, local = receive(payload, state.local, layout, setting.epoch, self._round)
-        self._downlink_bytes = len(payload) * len(self._who.invited)
+            models, local = self._broadcast()
         self._memories = Memories(setting, state)
-        self._assignment = Assignment(setting, state, model, local, self._memories, group)
+        self._assignment = Assignment(setting, state, models, local, self._memories, group)
         with phase("data"):
             jobs = [self._assignment.job(client) for client in self._who.invited if client not in dropped]
         self.jobs: tuple[Job, ...] = tuple(jobs)
@@ -110,6 +117,20 @@ class OpenRound:
         self._who = setting.participation.draw(key, self._round, clients, invited.clients)
         size = setting.bound.layout.size
         self._watcher = Watcher(size, setting.key.fold("selector", "sketch")) if selector.watches else None
+
+    def _broadcast(self) -> tuple[dict[ClientId, Float32[np.ndarray, " d"]], State]:
+        """The model that each invited client has received, and the state of the local method; bytes are counted."""
+        state, layout, epoch = self._state, self._setting.bound.layout, self._setting.epoch
+        received: dict[int | None, Float32[np.ndarray, " d"]] = {}
+        models, local, self._downlink_bytes = {}, state.local, 0
+        for client in self._who.invited:
+            label = state.clusters.members.get(client)
+            if label not in received:
+                payload = broadcast(state.clusters.of(client, state.model), state.local, layout, epoch, self._round)
+                received[label], local = receive(payload, state.local, layout, epoch, self._round)
+            models[client] = received[label]
+            self._downlink_bytes += len(payload)
+        return models, local
 
     def charge(self, seconds: float) -> None:
         """Adds to the round's training time what an engine spent on its jobs."""
@@ -186,7 +207,8 @@ class OpenRound:
         key = setting.key.fold("reduce", self._round)
         at = ServerAt(self._round, key, setting.bound.layout, state.model, self._objective())
         reduced, reduce_state = collector.finish(state.reduce, at)
-        model, server_state = setting.arm.server.step(state.model, reduced.vector, state.server)
+        step = setting.arm.server.step
+        model, server_state = step(state.model, reduced.vector, state.server)
         spent = float(np.mean([job.rates.sum() for job in self.jobs]))
         population = len(setting.drawn.clients)
         local = setting.arm.local.close(reduced.vector, spent, collector.count, population, state.local)
@@ -194,6 +216,9 @@ class OpenRound:
         state = replace(state, local=local, clients={**state.clients, **new} if new else state.clients)
         if np.isfinite(model).all():
             self._reduced = reduced
+            if reduced.personal is not None:
+                clusters = state.clusters.stepped(reduced.personal, state.model, state.server, step)
+                state = replace(state, clusters=clusters)
             return replace(state, model=model, reduce=reduce_state, server=server_state)
         self._reduced = replace(reduced, diagnostics={**reduced.diagnostics, "not_finite": 1.0})
         return state
@@ -213,7 +238,7 @@ class OpenRound:
     @property
     def queries(self) -> list[Query]:
         """What is to be evaluated after `step`: the test rows, and in the last round the tuning rows."""
-        return _queries(self._setting, self._next.model, self._round)
+        return _queries(self._setting, self._next, self._round)
 
     def close(self, outputs: Sequence[Outputs]) -> RunState:
         """The state after the round; ``outputs`` answer `queries`."""
@@ -221,7 +246,8 @@ class OpenRound:
         weights = reduced.client_weights if reduced is not None else None
         named = None if weights is None else {str(client): weight for client, weight in weights.items()}
         few = {"too_few_updates": float(len(uplink.participants))}
-        found = _metrics(self._setting, self._round, outputs)
+        members = self._next.clusters.members
+        found = _metrics(self._setting, members, self._round, outputs)
         tuned = {name: found.pop(name) for name in ("tuning_accuracy",) if name in found}
         record = {
             "round": self._round,
@@ -240,6 +266,7 @@ class OpenRound:
             "server_seconds": self._server_seconds,
             "train_seconds": self._train_seconds + uplink.client_seconds,
             **tuned,
+            **({"clusters": {str(client): label for client, label in sorted(members.items())}} if members else {}),
         }
         return replace(self._next, round=self._round, late=uplink.late, history=(*self._state.history, record))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from qfedfm.core.phases import phase
@@ -146,11 +147,14 @@ class _Results:
         return path.relative_to(self._folder.path).as_posix() if path.exists() else None
 
     def save_adapter(self, track: Track, known: bool) -> None:
-        """Writes the tuned adapter; one that is ``known`` from an earlier session only where it is gone."""
-        save = getattr(self._bench.task, "save_adapter", None)
-        path = self._folder.adapter(track.name, track.seed)
-        if save is not None and not (known and path.exists()):
-            write_folder(path, lambda beside: save(track.current.model, beside))
+        """Writes the tuned adapters; those that are ``known`` from an earlier session only where they are gone."""
+        save, clusters = getattr(self._bench.task, "save_adapter", None), track.current.clusters.models
+        if save is None:
+            return
+        for label, model in ((None, track.current.model), *enumerate(clusters)):
+            path = self._folder.adapter(track.name, track.seed, label)
+            if not (known and path.exists()):
+                write_folder(path, partial(save, model))
 
 
 def _line(track: Track, record: Mapping[str, Any]) -> dict[str, Any]:

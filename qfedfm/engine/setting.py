@@ -190,6 +190,9 @@ class Bench:
         invited, validation = participation.cohort(len(drawn.clients)), len(drawn.split.validation)
         bound = bind(arm.aggregator, self.engine.layout, drawn.clients, cohort=invited, validation=validation)
         arm.selector.check(len(drawn.clients), invited)
+        if arm.aggregator.reduce.personal and arm.local.server(self.engine.layout):
+            given = f"local method {arm.local.name!r} with a model for each cluster"
+            raise ConfigError(given, "one model for all clients", 'set models = "largest", or another local method')
         arm.local.check(arm.training.optimizer, equal_work=len(drawn.sizes) == 1)
         kept = InMemory() if states is None else states
         return Setting(arm, bound, drawn, self.engine, participation, rounds, self.epoch, test, kept)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import final
 
 from qfedfm.core.registry import part
+from qfedfm.reduces.clustering import SimilarityCluster
 from qfedfm.reduces.cosine import ExactCosine
-from qfedfm.reduces.similarity import SimilarityCluster
 
 
 @part(

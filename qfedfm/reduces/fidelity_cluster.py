@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import final
 
 from qfedfm.core.registry import part
+from qfedfm.reduces.clustering import SimilarityCluster
 from qfedfm.reduces.fidelity import FidelityTest
-from qfedfm.reduces.similarity import SimilarityCluster
 
 
 @part(
@@ -27,6 +27,8 @@ class FidelityCluster(FidelityTest, SimilarityCluster):
         shots: of each circuit; None for exact probabilities.
         margin: how much more than 1/4 the mean fidelity of two clusters must be for them to be joined.
         longest: updates longer than this many median lengths are held to it.
+        models: ``largest`` or ``each``.
+        warm: rounds before the clients are clustered, for a model for each cluster.
 
     Raises:
         ConfigError: a field is out of range.

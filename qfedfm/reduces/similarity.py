@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64
 from pydantic import Field
 
 from qfedfm.core.checks import check_fields
@@ -62,17 +62,22 @@ class SimilarityReduce(Reduce):
 
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
         if cohort.n == 1:
-            return Reduced(cohort.X[0].copy(), np.ones(1), diagnostics=_diagnostics(Cost(), np.ones(1))), state
+            return Reduced(cohort.X[0].copy(), np.ones(1), diagnostics=diagnostics(Cost(), np.ones(1))), state
         found = self.compare(cohort, at)
-        ratings, named = self.judge(found)
+        ratings, judged = self.judge(found)
         order = np.argsort(cohort.clients)
         weights = np.empty(cohort.n)
         weights[order] = ratings
-        weights *= cohort.shares * _length_factors(norms(cohort.X), self.longest)
+        weights = self.held(cohort, weights * cohort.shares)
+        return Reduced(
+            combine(weights, cohort.X), weights, diagnostics=diagnostics(found.cost, weights) | judged
+        ), state
+
+    def held(self, cohort: Cohort, weights: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """The weights with long updates held to their length, summing to one; the sample shares where all are 0."""
+        weights = weights * _length_factors(norms(cohort.X), self.longest)
         total = weights.sum()
-        weights = weights / total if total > 0 else cohort.shares
-        diagnostics = _diagnostics(found.cost, weights) | named
-        return Reduced(combine(weights, cohort.X), weights, diagnostics=diagnostics), state
+        return np.asarray(weights / total) if total > 0 else cohort.shares
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class SimilarityWeights(SimilarityReduce):
 
     def judge(self, found: Similarities) -> tuple[Float64[np.ndarray, " n"], dict[str, float]]:
         medians = median_similarity(found.values)
-        return np.maximum(medians - found.unrelated - self.margin, 0.0), _named(medians)
+        return np.maximum(medians - found.unrelated - self.margin, 0.0), named(medians)
 
 
 @dataclass(frozen=True)
@@ -120,32 +125,7 @@ class SimilarityOutlier(SimilarityReduce):
     def judge(self, found: Similarities) -> tuple[Float64[np.ndarray, " n"], dict[str, float]]:
         medians = median_similarity(found.values)
         scores = outlier_scores(medians)
-        return (scores <= self.cutoff).astype(np.float64), _named(medians) | {"largest_score": float(scores.max())}
-
-
-@dataclass(frozen=True)
-class SimilarityCluster(SimilarityReduce):
-    """r_k = 1 for the clients of the largest cluster of `clusters`, and 0 for the others.
-
-    The largest by the number of clients; of equally large ones that whose members are most alike, then that with the
-    smallest id. Personalised aggregation, one vector for each cluster, is `cluster_means`: an engine whose clients all
-    get one model takes one of them.
-
-    Args:
-        margin: how much more alike than orthogonal updates two clusters must be on average to be joined.
-        longest: updates longer than this many median lengths are held to it.
-
-    Raises:
-        ConfigError: a field is out of range.
-    """
-
-    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-    def judge(self, found: Similarities) -> tuple[Float64[np.ndarray, " n"], dict[str, float]]:
-        labels = clusters(found.values, found.unrelated + self.margin)
-        chosen = _largest(found.values, labels)
-        named = _named(median_similarity(found.values)) | {"clusters": float(labels.max() + 1)}
-        return chosen.astype(np.float64), named
+        return (scores <= self.cutoff).astype(np.float64), named(medians) | {"largest_score": float(scores.max())}
 
 
 def median_similarity(values: Float64[np.ndarray, "n n"]) -> Float64[np.ndarray, " n"]:
@@ -178,61 +158,17 @@ def outlier_scores(medians: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " 
     return np.asarray(((ordered[first] + ordered[first + half - 1]) / 2 - medians) / max(float(scale), _LEAST_SPREAD))
 
 
-def clusters(values: Float64[np.ndarray, "n n"], threshold: float) -> Int64[np.ndarray, " n"]:
-    """A cluster for each client, numbered from 0 in the order of the clients.
-
-    Agglomerative with average linkage (UPGMA): the two clusters with the largest mean similarity are joined as long as
-    it is at least the threshold. The number of clusters follows from the threshold.
-
-    Args:
-        values: similarities, symmetric; in an order that does not depend on how updates arrive, as it decides ties.
-        threshold: of the mean similarity between two clusters.
-
-    Example:
-        >>> clusters(np.array([[1, 0.9, 0.1], [0.9, 1, 0.1], [0.1, 0.1, 1]]), 0.25).tolist()
-        [0, 0, 1]
-    """
-    from scipy.cluster.hierarchy import fcluster, linkage
-
-    if len(values) == 1:
-        return np.zeros(1, np.int64)
-    # rounding may lift a similarity above 1, and a distance must not be negative
-    distances = np.maximum(1.0 - values[np.triu_indices(len(values), 1)], 0.0)
-    found = fcluster(linkage(distances, "average"), 1.0 - threshold, "distance")
-    _, first, labels = np.unique(found, return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(first))[labels], np.int64)
-
-
-def cluster_means(cohort: Cohort, labels: Int64[np.ndarray, " n"]) -> dict[int, np.ndarray]:
-    """The weighted mean of the updates of each cluster, {cluster: vector of length d}: one model for each.
-
-    Args:
-        cohort: the round's updates.
-        labels: the cluster of each row.
-    """
-    means = {}
-    for label in np.unique(labels):
-        weights = np.where(labels == label, cohort.shares, 0.0)
-        means[int(label)] = combine(weights / weights.sum(), cohort.X)
-    return means
-
-
-def _largest(values: Float64[np.ndarray, "n n"], labels: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """The members of the largest cluster."""
-    groups = [labels == label for label in range(int(labels.max()) + 1)]
-    ranked = [(int(group.sum()), round(float(values[np.ix_(group, group)].mean()), 9)) for group in groups]
-    return np.asarray(groups[ranked.index(max(ranked))])
-
-
 def _length_factors(lengths: Float64[np.ndarray, " n"], longest: float) -> Float64[np.ndarray, " n"]:
     limit = longest * float(np.median(lengths))
     return np.asarray(limit / np.maximum(lengths, limit)) if limit > 0 else np.ones_like(lengths)
 
 
-def _named(medians: Float64[np.ndarray, " n"]) -> dict[str, float]:
+def named(medians: Float64[np.ndarray, " n"]) -> dict[str, float]:
+    """The smallest and the largest median similarity, for the history."""
     return {"min_similarity": float(medians.min()), "max_similarity": float(medians.max())}
 
 
-def _diagnostics(cost: Cost, weights: Float64[np.ndarray, " n"]) -> dict[str, float]:
+def diagnostics(cost: Cost, weights: Float64[np.ndarray, " n"]) -> dict[str, float]:
+    """What every reduce of this family notes in the history."""
     kept = {"reduce_parameters": 0.0, "kept": float(np.count_nonzero(weights))}
     return cost.diagnostics() | kept

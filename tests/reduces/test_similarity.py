@@ -8,8 +8,9 @@ import pytest
 import qfedfm as qf
 from qfedfm.core.cohort import Cohort
 from qfedfm.core.errors import ConfigError
-from qfedfm.reduces.similarity import SimilarityReduce, cluster_means, clusters, median_similarity, outlier_scores
-from tests.reduces.cohorts import HUGE, cohort_of, normal, reduced
+from qfedfm.reduces.clustering import clusters
+from qfedfm.reduces.similarity import SimilarityReduce, median_similarity, outlier_scores
+from tests.reduces.cohorts import HUGE, cohort_of, normal, reduced, server_at
 
 COSINES = [qf.reduces.Cosine(), qf.reduces.CosineOutlier(), qf.reduces.CosineCluster()]
 each = pytest.mark.parametrize("reduce", COSINES, ids=lambda reduce: reduce.name)
@@ -155,7 +156,10 @@ def test_every_cluster_has_its_own_mean() -> None:
     cohort = cohort_of(X, weights=1.0 + np.arange(10))
     labels = clusters(brute_force(X), 0.25)
     assert labels.tolist() == [0] * 5 + [1] * 5
-    means = cluster_means(cohort, labels)
+    each, state = qf.reduces.CosineCluster(models="each", warm=0).reduce(cohort, {}, server_at(cohort.layout.size))
+    assert state["labels"].tolist() == labels.tolist()
+    assert each.personal.labels == dict(enumerate([0] * 5 + [1] * 5))
+    means = each.personal.vectors
     np.testing.assert_allclose(means[0], np.average(X[:5], axis=0, weights=np.arange(1, 6)), atol=1e-5)
     np.testing.assert_allclose(means[1], np.average(X[5:], axis=0, weights=np.arange(6, 11)), atol=1e-5)
     kept = reduced(qf.reduces.CosineCluster(), cohort_of(X[1:], weights=1.0 + np.arange(1, 10)))
