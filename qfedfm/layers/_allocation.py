@@ -16,20 +16,26 @@ OCTAVES = 32
 TURNED, ZERO = 2 * OCTAVES, 255
 """Added to the code of a group that is rotated; the code of tensors that are zero."""
 _SAMPLE, _GROUP = 2**14, 1024
+_TABLE = 250
+"""Bits of a group's table and head, about."""
 _ROTATED = 512
 """A tensor that is smaller is never rotated."""
 _GRID = 2.0 ** np.arange(-14, 6.01, 0.25)
 
 
-def steps(octaves: Int64[np.ndarray, " t"] | int) -> Float64[np.ndarray, " t"]:
+def steps(octaves: Int64[np.ndarray, "*t"] | int) -> Float64[np.ndarray, "*t"]:
     """Steps in units of the common step Δ, for spreads σ = 2^octave in the same unit.
 
     The step Δ' with D(1 + D/σ²) = Δ²/12 for D = Δ'²/12: what an unbiased quantiser of rate R and error σ²/(4^R − 1)
     has where all tensors gain as much from another bit. Much larger spreads take Δ itself.
     """
     variance = 4.0 ** np.asarray(octaves, np.float64)
-    error = variance * (np.sqrt(1 + 1 / (3 * variance)) - 1) / 2
+    error = 1 / (6 * (1 + np.sqrt(1 + 1 / (3 * variance))))
     return np.asarray(np.sqrt(12 * error))
+
+
+def _octaves(relative: Float64[np.ndarray, "*t"]) -> Int64[np.ndarray, "*t"]:
+    return np.asarray(np.clip(np.rint(np.log2(relative)), -OCTAVES, OCTAVES - 1), np.int64)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Tensors:
     @cached_property
     def spreads(self) -> Float64[np.ndarray, " t"]:
         """The root mean square of each."""
-        return np.sqrt(self.squares / self.sizes)
+        return np.asarray(np.sqrt(self.squares / self.sizes))
 
     @cached_property
     def sample(self) -> tuple[Float32[np.ndarray, " m"], Int64[np.ndarray, " m"]]:
@@ -105,18 +111,18 @@ class Plan:
     def octaves(self) -> Int64[np.ndarray, " t"]:
         """log₂ of each tensor's spread in steps, rounded."""
         spreads = np.maximum(self.tensors.spreads, 1e-300) / self.step
-        return np.clip(np.rint(np.log2(spreads)), -OCTAVES, OCTAVES - 1).astype(np.int64)
+        return _octaves(spreads)
 
     @cached_property
     def wide(self) -> Float64[np.ndarray, " t"]:
         """The step of each tensor."""
-        return self.step * steps(self.octaves)
+        return np.asarray(self.step * steps(self.octaves))
 
     @cached_property
     def codes(self) -> Int64[np.ndarray, " t"]:
         """The group of each tensor: its octave, and whether it is rotated; `ZERO` for one that is nothing but zeros."""
         found = self.octaves + OCTAVES + np.where(self.rotated, TURNED, 0)
-        return np.where(self.tensors.squares > 0, found, ZERO)
+        return np.asarray(np.where(self.tensors.squares > 0, found, ZERO))
 
     def settled(self) -> Plan:
         """The same, but for rotated groups too small to be worth it, which go as they are; the step as it travels."""
@@ -126,41 +132,36 @@ class Plan:
         return plan if (rotated == plan.rotated).all() else replace(plan, rotated=rotated)
 
     @property
-    def _relative(self) -> Float64[np.ndarray, " t"]:
-        return self.wide / np.maximum(self.tensors.spreads, 1e-300)
+    def relative(self) -> Float64[np.ndarray, " t"]:
+        """The same in spreads of the tensor."""
+        return np.asarray(self.wide / np.maximum(self.tensors.spreads, 1e-300))
 
     @cached_property
     def errors(self) -> Float64[np.ndarray, " t"]:
         """The expected squared error of each tensor."""
         plain = self.tensors.sizes * self.wide**2 / 12
-        turned = self.tensors.squares * _gaussian.distortion(self._relative)
-        return np.where(self.tensors.squares > 0, np.where(self.rotated, turned, plain), 0.0)
+        turned = self.tensors.squares * _gaussian.distortion(self.relative)
+        return np.asarray(np.where(self.tensors.squares > 0, np.where(self.rotated, turned, plain), 0.0))
 
-    def bits(self) -> float:
-        """About how many bits all streams together take, without their tables."""
-        plain = self.tensors.rates(self.wide)
-        rates = np.where(self.rotated, _gaussian.rate(self._relative), plain)
-        return float((rates * self.tensors.sizes)[self.tensors.squares > 0].sum())
 
-    def chosen(self) -> Plan:
-        """The same step with the cheaper way for each tensor: that with less error + (ln 2/6) Δ² · bits.
-
-        Only where all rotated tensors of one step together are worth a rotation.
-        """
-        nobody = replace(self, rotated=np.zeros_like(self.rotated))
-        everybody = replace(self, rotated=np.ones_like(self.rotated))
-        price = np.log(2) / 6 * self.step**2 * self.tensors.sizes
-        plain = nobody.errors + price * self.tensors.rates(self.wide)
-        turned = everybody.errors + price * _gaussian.rate(self._relative)
-        rotated = (turned < plain) & (self.tensors.sizes >= _ROTATED)
-        return replace(self, rotated=rotated)
+def cheapest(tensors: Tensors, step: float) -> tuple[Plan, float]:
+    """The plan with the cheaper way for each tensor, that with less error + (ln 2/6) Δ² · bits; and its bits."""
+    plain = Plan(tensors, step, np.zeros(len(tensors.sizes), bool))
+    turned = replace(plain, rotated=~plain.rotated)
+    sent, of_gaussian = tensors.rates(plain.wide), _gaussian.rate(plain.relative)
+    price = np.log(2) / 6 * step**2 * tensors.sizes
+    rotated = (turned.errors + price * of_gaussian < plain.errors + price * sent) & (tensors.sizes >= _ROTATED)
+    plan = replace(plain, rotated=rotated)
+    bits = np.where(rotated, of_gaussian, sent) * tensors.sizes
+    groups = len(np.unique(plan.codes))
+    return plan, float(bits[tensors.squares > 0].sum()) + _TABLE * groups
 
 
 def gaussian_step(tensors: Tensors, bits: float) -> tuple[float, float]:
-    """The step at which Gaussian tensors of the same spreads take so many bits in all, and bits lost an octave there."""
+    """The step at which Gaussian tensors of these spreads take so many bits in all, and what an octave more saves."""
     spreads, sizes = tensors.spreads[tensors.squares > 0], tensors.sizes[tensors.squares > 0]
     candidates = _GRID * float(spreads.max())
-    octaves = np.clip(np.rint(np.log2(spreads / candidates[:, None])), -OCTAVES, OCTAVES - 1)
+    octaves = _octaves(spreads / candidates[:, None])
     relative = candidates[:, None] * steps(octaves) / spreads
     totals = _gaussian.rate(relative) @ sizes
     step = 2 ** np.interp(-bits, -totals, np.log2(candidates))
@@ -171,22 +172,21 @@ def gaussian_step(tensors: Tensors, bits: float) -> tuple[float, float]:
 
 def for_error(tensors: Tensors, error: float) -> Plan:
     """The plan whose expected squared error is this."""
-    plan = Plan(tensors, float(np.sqrt(12 * error / tensors.x.size)), np.zeros(len(tensors.sizes), bool))
+    step = float(np.sqrt(12 * error / tensors.x.size))
     for _ in range(2):
-        plan = plan.chosen()
-        low, high = plan.step / 64, plan.step * 64
+        plan, _ = cheapest(tensors, step)
+        low, high = step / 64, step * 64
         while high > low * 1.002:
             middle = float(np.sqrt(low * high))
             low, high = (middle, high) if replace(plan, step=middle).errors.sum() < error else (low, middle)
-        plan = replace(plan, step=low)
-    return plan
+        step = low
+    return replace(plan, step=step)
 
 
 def for_bits(tensors: Tensors, bits: float) -> tuple[Plan, float]:
     """A plan of about so many bits, and bits that another octave of the step saves."""
     step, slope = gaussian_step(tensors, bits)
-    plan = Plan(tensors, step, np.zeros(len(tensors.sizes), bool))
-    for _ in range(3):
-        plan = plan.chosen()
-        plan = replace(plan, step=plan.step * 2.0 ** float(np.clip((plan.bits() - bits) / slope, -3, 3)))
-    return plan, slope
+    for _ in range(2):
+        plan, found = cheapest(tensors, step)
+        step = plan.step * 2.0 ** float(np.clip((found - bits) / slope, -3, 3))
+    return replace(plan, step=step), slope

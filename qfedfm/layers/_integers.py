@@ -28,6 +28,8 @@ class Integers:
     def __init__(self, values: Int32[np.ndarray, " n"]) -> None:
         self._z = np.bitwise_xor(values << 1, values >> 31)  # 0, −1, 1, −2 … as 0, 1, 2, 3 …
         top = int(self._z.max(initial=0))
+        counts: np.ndarray
+        lengths: np.ndarray
         if top < 2**_MOST:
             counts, lengths = np.bincount(self._z), np.zeros(_LONGEST, np.int64)
         else:
@@ -68,7 +70,7 @@ def _cost(counts: Int64[np.ndarray, " k"], lengths: Int64[np.ndarray, " l"], thr
     classes = lengths.copy()
     if len(beyond):
         classes += np.bincount(_length(np.arange(limit, limit + len(beyond))), beyond, _LONGEST).astype(np.int64)
-    tail = float(classes @ np.arange(_LONGEST)) + 4 * np.count_nonzero(classes)
+    tail = float(classes @ np.arange(_LONGEST)) + 3.5 * float(np.flatnonzero(classes).sum())
     top = int(np.flatnonzero(classes)[-1]) + 1
     padded = np.concatenate([direct, np.zeros(limit - len(direct), np.int64), classes[threshold:top]])
     return _entropy.bits(padded) + tail + 8

@@ -2,7 +2,7 @@
 
 | bytes | field |
 |---|---|
-| 4, 2, 1 | Δ as float32, the power of two that it is multiplied by, G groups (the head, none without a tensor that is not zero) |
+| 4, 2, 1 | Δ as float32, the power of two that it is multiplied by, G groups |
 | G | code of each group: octave of its spread in steps, and 64 more where it is rotated |
 | | for each tensor its group from 1 on, 0 for zeros, in as few bits as that takes |
 | 8 | of a rotated group: σ and S as float32 |
@@ -77,9 +77,9 @@ def _turned(x: Float32[np.ndarray, " n"], mixing: Mixing, step: float) -> _Strea
     """None where no scale would make it unbiased."""
     y = mixing.forward(x)
     q = np.rint(y * np.float32(1 / step)).astype(np.int32)
-    square = float(np.square(y, dtype=np.float64).sum())
+    square = float(y @ y)
     spread = float(np.float32(np.sqrt(square / y.size)))
-    against = float(np.vdot(y.astype(np.float64), _cells(q, step, spread)))
+    against = float(y @ _cells(q, step, spread))
     if against <= 0:
         return None
     return _Stream(_SCALES.pack(spread, square / against), Integers(q))
@@ -107,10 +107,12 @@ class Message:
             members = np.flatnonzero(codes == code).tolist()
             values, step = _gather(tensors.x, self.at.layout, members), float(self.plan.wide[members[0]])
             stream = _turned(values, _mixing(self.at.key, values.size, code), step) if code >= TURNED else None
-            if stream is None:
-                dither = _dither(self.at.key, tensors.x.size) if dither is None else dither
-                stream, code = _plain(values, _gather(dither, self.at.layout, members), step), code % TURNED
-            self._streams[code] = (members, stream)
+            if stream is not None:
+                self._streams[code] = (members, stream)
+                continue
+            dither = _dither(self.at.key, tensors.x.size) if dither is None else dither
+            plain = _plain(values, _gather(dither, self.at.layout, members), step)
+            self._streams[code % TURNED] = (members, plain)
 
     @property
     def bits(self) -> float:

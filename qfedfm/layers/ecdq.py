@@ -29,7 +29,7 @@ _BITS, _MARGIN = 2.0, 0.98
 _NEAR, _LEFT, _PASSES = 0.995, -0.012, 4
 
 
-@part("ecdq", paper="Ziv, IEEE Trans. Inf. Theory 31, 344 (1985); Zamir & Feder, IEEE Trans. Inf. Theory 38, 428 (1992)")
+@part("ecdq", paper="Zamir & Feder, IEEE Trans. Inf. Theory 38, 428 (1992); Vargaftik et al., ICML 2022")
 @final
 @dataclass(frozen=True)
 class Ecdq(Codec):
@@ -109,7 +109,7 @@ class Ecdq(Codec):
         for _ in range(_PASSES):
             message = Message(self._within(plan), at)
             over = message.bits - allowed
-            if message.plan.step < plan.step or _LEFT * allowed <= over <= 0:
+            if message.plan.step < 0.99 * plan.step or _LEFT * allowed <= over <= 0:
                 break
             plan = replace(plan, step=plan.step * 2.0 ** float(np.clip((over + (1 - _NEAR) * allowed) / slope, -2, 2)))
         return message
@@ -119,7 +119,9 @@ class Ecdq(Codec):
         step, exponent, groups = _HEAD.unpack(reader.take(_HEAD.size))
         x = np.zeros(at.layout.size, np.float32)
         if not (np.isfinite(step) and step >= 0 and -160 <= exponent <= 160 and (step > 0) == (groups > 0)):
-            raise PayloadError(f"a step of {step} · 2^{exponent} for {groups} groups", "a positive step and some groups")
+            raise PayloadError(
+                f"a step of {step} · 2^{exponent} for {groups} groups", "a positive step and some groups"
+            )
         if groups:
             fill(x, reader, step, groups, at)
         reader.end()
