@@ -161,7 +161,7 @@ def _values(
     if code < TURNED:
         return np.asarray((_integers.decode(reader, dither.size) - dither) * np.float32(step), np.float32)
     spread, scale = _SCALES.unpack(reader.take(_SCALES.size))
-    if not (np.isfinite(scale) and 0 < spread < np.inf and 2**-12 < step / spread < 2**8):
+    if not (0 < scale < 2.0**30 and 2.0**-60 < spread < 2.0**20 and 2.0**-12 < step / spread < 2.0**8):
         raise PayloadError(f"a rotated group of spread {spread}, scale {scale} and step {step}", "positive numbers")
     q = _integers.decode(reader, dither.size)
     return _mixing(key, q.size, code).backward(_cells(q, step, spread) * np.float32(scale))

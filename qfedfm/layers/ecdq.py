@@ -12,7 +12,7 @@ from pydantic import Field
 
 from qfedfm.core.body import Reader
 from qfedfm.core.checks import check_fields
-from qfedfm.core.distortion import Distortion, Unbiased
+from qfedfm.core.distortion import Unbiased
 from qfedfm.core.errors import ConfigError, PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.layout import Layout
@@ -25,7 +25,7 @@ from qfedfm.layers._packing import packed_length
 from qfedfm.layers._streams import Message, fill
 
 _HEAD = struct.Struct("<fhB")
-_BITS, _MARGIN = 2.0, 0.98
+_BITS, _MARGIN, _WIDEST = 2.0, 0.98, 2.0**10
 _NEAR, _LEFT, _PASSES = 0.995, -0.012, 4
 
 
@@ -95,11 +95,13 @@ class Ecdq(Codec):
         return self._fitting(tensors, at).body(exponent)
 
     def _within(self, plan: Plan) -> Plan:
-        """A step that is small enough for the largest error that is allowed."""
-        worst = (self.nmse or 3 / (4 ** (self.bits or _BITS) - 1)) * float(plan.tensors.squares.sum())
+        """The plan, or where its error would be too large one of a smaller step."""
+        worst = self.distortion(plan.tensors.layout).omega * float(plan.tensors.squares.sum())
         plan = plan.settled()
+        if plan.errors.sum() > worst:
+            plan = for_error(plan.tensors, _MARGIN * worst).settled()
         while plan.errors.sum() > worst:
-            plan = replace(plan, step=0.95 * plan.step).settled()
+            plan = replace(plan, step=0.9 * plan.step).settled()
         return plan
 
     def _fitting(self, tensors: Tensors, at: At) -> Message:
@@ -118,7 +120,7 @@ class Ecdq(Codec):
         reader = Reader(body)
         step, exponent, groups = _HEAD.unpack(reader.take(_HEAD.size))
         x = np.zeros(at.layout.size, np.float32)
-        if not (np.isfinite(step) and step >= 0 and -160 <= exponent <= 160 and (step > 0) == (groups > 0)):
+        if not (0 <= step <= _WIDEST and -160 <= exponent <= 160 and (step > 0) == (groups > 0)):
             raise PayloadError(
                 f"a step of {step} · 2^{exponent} for {groups} groups", "a positive step and some groups"
             )
@@ -133,5 +135,5 @@ class Ecdq(Codec):
         most = min(tensors, 255)
         return _HEAD.size + 9 * most + packed_length(8, tensors) + most * largest_stream(0) + 8 * layout.size
 
-    def distortion(self, layout: Layout) -> Distortion:
+    def distortion(self, layout: Layout) -> Unbiased:
         return Unbiased(self.nmse or 3 / (4 ** (self.bits or _BITS) - 1))
