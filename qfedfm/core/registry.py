@@ -145,6 +145,8 @@ def _plain(value: Any) -> Any:
 
 def lookup(folder: str, attribute: str) -> Any:
     """The part of a folder by its class name: what ``qf.reduces.Krum`` resolves to."""
+    if attribute.startswith("_"):  # a module that the import system is about to look for
+        raise AttributeError(f"{folder} has no {attribute!r}")
     for entry in entries():
         if entry.part.__module__.startswith(folder + ".") and entry.part.__name__ == attribute:
             return entry.part

@@ -34,7 +34,7 @@ def _frequencies(table: bytes | memoryview) -> Int64[np.ndarray, " k"]:
 def bits(counts: Integer[np.ndarray, " k"]) -> float:
     """The length of the stream of symbols that occur so often, its table included, in bits."""
     present = counts[counts > 0].astype(np.float64)
-    return float(present @ np.log2(present.sum() / present)) + 8 * (_HEAD.size + len(counts)) + 16
+    return float(present @ np.log2(present.sum() / present)) + 8 * (_HEAD.size + len(counts)) + 32
 
 
 def encode(symbols: Integer[np.ndarray, " n"]) -> bytes:

@@ -71,3 +71,33 @@ class Rotation:
     def backward(self, y: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
         """The vector that was rotated to y."""
         return np.asarray(self._blocks(y) * self._signs)
+
+
+class Mixing:
+    """The whole vector rotated at once, whatever its length: a rotation of its first 2ᵏ numbers, then of its last 2ᵏ.
+
+    2ᵏ is the largest power of two within the length, so that the two overlap and together reach every number.
+
+    Args:
+        size: d.
+        key: of the signs.
+    """
+
+    def __init__(self, size: int, key: Key) -> None:
+        block = 1 << (size.bit_length() - 1)
+        parts = [slice(0, block), slice(size - block, size)][: 1 if block == size else 2]
+        self._parts = [(part, Rotation(block, key.fold(number), block)) for number, part in enumerate(parts)]
+
+    def forward(self, x: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
+        """The rotated vector."""
+        y = x.copy()
+        for part, rotation in self._parts:
+            y[part] = rotation.forward(y[part])
+        return y
+
+    def backward(self, y: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
+        """The vector that was rotated to y."""
+        x = y.copy()
+        for part, rotation in reversed(self._parts):
+            x[part] = rotation.backward(x[part])
+        return x

@@ -23,7 +23,7 @@ from qfedfm.quantum.executor import Executor
 from qfedfm.quantum.executors.cache import Cache
 from tests.laws.cases import Case, same_state
 
-KEYS = 100
+KEYS = 40
 """Draws of a randomised codec."""
 TOLERANCE = 2e-5
 """Of the largest coordinate: a few hundred roundings of float32."""
