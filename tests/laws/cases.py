@@ -58,6 +58,12 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("executor", "aer"): ({}, {"shots": 400}, {"noise": "manila"}, {"noise": "manila", "shots": 400}),
     ("codec", "error-feedback"): ({"codec": "float32"}, {"codec": "bfloat16"}),
     ("codec", "ef21"): ({"codec": "float32"}, {"codec": "bfloat16"}),
+    ("codec", "top-k"): (
+        {},
+        {"fraction": 0.4},
+        {"fraction": 0.4, "per": "tensor", "values": "bfloat16"},
+        {"fraction": 1.0},
+    ),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }
