@@ -64,6 +64,11 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
         {"fraction": 0.4, "per": "tensor", "values": "bfloat16"},
         {"fraction": 1.0},
     ),
+    ("codec", "random-k"): (
+        {},
+        {"fraction": 0.5},
+        {"fraction": 0.5, "unbiased": False, "values": "bfloat16"},
+    ),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }
