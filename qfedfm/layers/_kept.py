@@ -33,7 +33,7 @@ def largest(
         >>> largest(np.array([1.0, 3, 2, 2, 5]), [4, 1], [2, 1]).tolist()
         [1, 2, 4]
     """
-    starts = np.cumsum([0, *sizes[:-1]])
+    starts = np.cumsum([0, *sizes])[:-1]
     thresholds = _thresholds(magnitudes, starts, sizes, counts)
     least = np.repeat(thresholds, sizes)
     chosen = magnitudes > least

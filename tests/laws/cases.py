@@ -73,6 +73,7 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
         {},
         {"initial": 0.7, "final": 0.3, "begin": 2, "end": 4, "per": "tensor", "values": "bfloat16"},
     ),
+    ("codec", "rank-pruning"): ({}, {"rank": 1, "values": "bfloat16"}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }
