@@ -135,6 +135,19 @@ def test_values_through_a_codec_that_remembers_are_refused(outer):
         qf.layers.TopK(values=outer(qf.layers.Bfloat16()))
 
 
+@pytest.mark.parametrize("values", ["float32", "bfloat16"])
+def test_with_error_feedback_nothing_is_lost(values):
+    """All that was decoded and what is remembered add up to the updates, of which one in ten coordinates is sent."""
+    updates = np.random.default_rng(1).normal(size=(30, 50)).astype(np.float32)
+    codec = qf.layers.ErrorFeedback(qf.layers.TopK(0.1, values=qf.core.registry.build("codec", values)))
+    memory, decoded = codec.memory(client_at(50).layout), np.zeros(50)
+    for number, x in enumerate(updates):
+        at = replace(client_at(50), round=number)
+        body, memory = codec.send(x, memory, at)
+        decoded += codec.receive(body, {}, at)[0]
+    np.testing.assert_allclose(decoded + memory["error"], updates.sum(0), atol=1e-4)
+
+
 @pytest.mark.parametrize("fraction", [0.0, 1.5, float("nan")])
 def test_a_fraction_outside_of_its_range_is_refused(fraction):
     with pytest.raises(ConfigError, match="fraction"):
