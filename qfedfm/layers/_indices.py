@@ -34,7 +34,7 @@ def encode(indices: Int64[np.ndarray, " k"], d: int) -> bytes:
     Example:
         >>> body = encode(np.array([3, 70, 900]), 1000)
         >>> len(body), decode(Reader(body), 3, 1000).tolist()
-        (5, [3, 70, 900])
+        (6, [3, 70, 900])
     """
     k = len(indices)
     if 2 * k > d:

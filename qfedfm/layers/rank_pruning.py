@@ -24,7 +24,7 @@ from qfedfm.layers._feedback import contraction
 from qfedfm.layers._kept import FLOAT32, inside, largest, refuse_memory
 
 
-@part("rank-pruning", paper="Cho et al., EMNLP 2024, arXiv 2401.06432, section 3.2")
+@part("rank-pruning", paper="Cho et al., EMNLP 2024, arXiv 2401.06432")
 @final
 @dataclass(frozen=True)
 class RankPruning(Codec):
@@ -51,7 +51,7 @@ class RankPruning(Codec):
         PayloadError: a value is NaN or infinite, the length differs, or a body has other numbers of components.
 
     Differs from the paper: it prunes the update that is sent, not the client's adapter, and so by the update's own
-    energy, anew in each round, where the paper truncates the last ranks of an adapter whose product has shrunk.
+    energy, anew in each round, where the paper truncates the last ranks of an adapter whose norms have shrunk in training.
 
     Example:
         >>> import qfedfm as qf
