@@ -51,7 +51,8 @@ class RankPruning(Codec):
         PayloadError: a value is NaN or infinite, the length differs, or a body has other numbers of components.
 
     Differs from the paper: it prunes the update that is sent, not the client's adapter, and so by the update's own
-    energy, anew in each round, where the paper truncates the last ranks of an adapter whose norms have shrunk in training.
+    energy, anew in each round, where the paper truncates the last ranks of an adapter, whose norms have shrunk in
+    training.
 
     Example:
         >>> import qfedfm as qf
