@@ -60,6 +60,22 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("codec", "error-feedback"): ({"codec": "float32"}, {"codec": "bfloat16"}),
     ("codec", "ecdq"): ({"bits": 1.0}, {"nmse": 0.2}),
     ("codec", "ef21"): ({"codec": "float32"}, {"codec": "bfloat16"}),
+    ("codec", "top-k"): (
+        {},
+        {"fraction": 0.4},
+        {"fraction": 0.4, "per": "tensor", "values": "bfloat16"},
+        {"fraction": 1.0},
+    ),
+    ("codec", "random-k"): (
+        {},
+        {"fraction": 0.5},
+        {"fraction": 0.5, "unbiased": False, "values": "bfloat16"},
+    ),
+    ("codec", "magnitude-pruning"): (
+        {},
+        {"initial": 0.7, "final": 0.3, "begin": 2, "end": 4, "per": "tensor", "values": "bfloat16"},
+    ),
+    ("codec", "rank-pruning"): ({}, {"rank": 1, "values": "bfloat16"}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }
