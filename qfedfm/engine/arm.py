@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from qfedfm.clients.jobs import LocalOptimizer
 from qfedfm.clients.method import LocalMethod
 from qfedfm.core.errors import ConfigError
-from qfedfm.core.parts import Reduce, ServerOptimizer
+from qfedfm.core.layout import Layout
+from qfedfm.core.parts import Codec, Reduce, ServerOptimizer
 from qfedfm.core.registry import Entry, build, entries, find
 from qfedfm.core.stack import Stack, stack
 from qfedfm.core.validation import explain
@@ -67,6 +68,7 @@ class Method(BaseModel):
         local: the local method.
         training: settings that differ from the experiment's ``[training]`` for this method only.
         selector: who chooses the invited clients; None for that of the experiment's ``[participation]``.
+        down: the codec of the way down, for the difference to what clients have; None sends the whole model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,8 +78,9 @@ class Method(BaseModel):
     server: PartConfig = "sgd"
     local: PartConfig = "fedavg"
     training: dict[str, Any] = {}
-    # left out of the settings without a value, so that experiments from before it keep their digest
+    # left out of the settings without a value, so that experiments from before them keep their digest
     selector: PartConfig | None = Field(default=None, exclude_if=lambda selector: selector is None)
+    down: PartConfig | None = Field(default=None, exclude_if=lambda down: down is None)
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Arm:
     local: LocalMethod
     training: Training
     selector: Selector
+    down: Codec | None = None
 
     @property
     def entry(self) -> Entry:
@@ -120,7 +124,12 @@ def build_arm(name: str, method: Method, training: Training) -> Arm:
     aggregator = stack(*layers, reduce=build("reduce", method.reduce))
     server = build("server optimiser", method.server)
     selector = build(Selector.kind, method.selector or Uniform.name)
-    return Arm(name, aggregator, server, build("local method", method.local), merged, selector)
+    down = None if method.down is None else build(Codec.kind, method.down)
+    if down is not None and down.mirror(Layout.of({"w": (1,)})):
+        raise ConfigError(
+            f"codec {down.name!r} on the way down", "one whose receivers need no memory", "choose another"
+        )
+    return Arm(name, aggregator, server, build("local method", method.local), merged, selector, down)
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,23 @@
-"""What the server sends each round: the model, and the local method's state, in the same wire format as updates."""
+"""What the server sends each round, in the same wire format as updates.
+
+Without a codec that is the model and the local method's state in one message; with one, the difference to what the
+clients have (`Chain`), or the whole model to those that lack more than that would cost, and the state as it is.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
 
 from qfedfm.core import wire
-from qfedfm.core.cohort import State
+from qfedfm.core.cohort import EMPTY, ClientId, State
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.layout import Layout
+from qfedfm.engine.chain import Chain, Way
+from qfedfm.engine.state import RunState
 
 _STACK = bytes(8)
 
@@ -28,8 +37,21 @@ def receive(
     Raises:
         PayloadError: damaged, of another round, or not as long as the layout and the template ask for.
     """
-    sizes = {name: int(np.asarray(template[name]).size) for name in sorted(template)}
-    length = 4 * (layout.size + sum(sizes.values()))
+    numbers = _numbers(payload, layout.size + _size(template), layout, epoch, round_)
+    return numbers[: layout.size], _split(numbers[layout.size :], template)
+
+
+def receive_state(payload: bytes, template: State, layout: Layout, epoch: int, round_: int) -> State:
+    """A client's reading of a broadcast of the state alone; see `receive`."""
+    return _split(_numbers(payload, _size(template), layout, epoch, round_), template)
+
+
+def _size(template: State) -> int:
+    return sum(int(np.asarray(value).size) for value in template.values())
+
+
+def _numbers(payload: bytes, count: int, layout: Layout, epoch: int, round_: int) -> Float32[np.ndarray, " n"]:
+    length = 4 * count
     expected = wire.Frame(epoch, round_, wire.EVERYONE, layout.digest, _STACK, wire.DOWN)
     body, _ = wire.unframe(payload, expected, length)
     if len(body) != length:
@@ -37,8 +59,66 @@ def receive(
     numbers = np.frombuffer(body, "<f4").astype(np.float32)
     if not np.isfinite(numbers).all():
         raise PayloadError("a broadcast with a number that is not finite", "finite numbers only")
-    state, start = {}, layout.size
-    for name, size in sizes.items():
-        state[name] = numbers[start : start + size].reshape(np.asarray(template[name]).shape)
-        start += size
-    return numbers[: layout.size], state
+    return numbers
+
+
+def _split(numbers: Float32[np.ndarray, " n"], template: State) -> State:
+    state, start = {}, 0
+    for name in sorted(template):
+        shape = np.asarray(template[name]).shape
+        stop = start + int(np.prod(shape))
+        state[name] = numbers[start:stop].reshape(shape)
+        start = stop
+    return state
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What has gone down in a round.
+
+    Args:
+        models: what each invited client starts from.
+        local: the local method's state, as clients have it.
+        bytes: of all messages to all invited clients.
+        chain: after the round's message.
+    """
+
+    models: Mapping[ClientId, Float32[np.ndarray, " d"]]
+    local: State
+    bytes: int
+    chain: Chain
+
+
+def send_down(state: RunState, invited: Iterable[ClientId], way: Way | None, layout: Layout, epoch: int) -> Sent:
+    """Sends a round's model to the invited clients; ``way`` is None where it goes down whole."""
+    return _whole(state, invited, layout, epoch) if way is None else _difference(state, invited, way, layout, epoch)
+
+
+def _whole(state: RunState, invited: Iterable[ClientId], layout: Layout, epoch: int) -> Sent:
+    received: dict[int | None, Float32[np.ndarray, " d"]] = {}
+    models, local, count = {}, state.local, 0
+    for client in invited:
+        label = state.clusters.members.get(client)
+        if label not in received:
+            payload = broadcast(state.clusters.of(client, state.model), state.local, layout, epoch, state.round + 1)
+            received[label], local = receive(payload, state.local, layout, epoch, state.round + 1)
+        models[client] = received[label]
+        count += len(payload)
+    return Sent(models, local, count, state.chain)
+
+
+def _difference(state: RunState, invited: Iterable[ClientId], way: Way, layout: Layout, epoch: int) -> Sent:
+    """Clients decode what the server decodes, so that one reconstruction stands for all of them."""
+    number, clients = state.round + 1, tuple(invited)
+    chain = state.chain.advanced(state.model, number, way)
+    model = state.model if chain.model is None else chain.model
+    whole = len(broadcast(model, EMPTY, layout, epoch, number))
+    apart, local = 0, state.local
+    if state.local:
+        payload = broadcast(model[:0], state.local, layout, epoch, number)
+        apart, local = len(payload), receive_state(payload, state.local, layout, epoch, number)
+    count = 0
+    for client in clients:
+        lacking = chain.missing(client, number)
+        count += apart + (whole if lacking is None else min(whole, sum(map(len, lacking))))
+    return Sent(dict.fromkeys(clients, model), local, count, chain)

@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from qfedfm.clients.jobs import Job, Query, Trained
-from qfedfm.core.cohort import ClientId, Reduced, State
+from qfedfm.core.cohort import ClientId, Reduced
 from qfedfm.core.errors import DataError
 from qfedfm.core.parts import Objective, ServerAt
 from qfedfm.core.phases import phase
 from qfedfm.engine.assign import Assignment
+from qfedfm.engine.chain import Way
 from qfedfm.engine.clusters import Clusters
-from qfedfm.engine.downlink import broadcast, receive
+from qfedfm.engine.downlink import Sent, send_down
 from qfedfm.engine.evaluate import accuracy, judge, mean_loss
 from qfedfm.engine.memories import Memories
 from qfedfm.engine.setting import Setting
@@ -90,9 +91,9 @@ class OpenRound:
         selecting = time.perf_counter() - clock
         dropped = frozenset(self._who.dropped)
         with phase("wire"):
-            models, local = self._broadcast()
+            self._sent = self._broadcast()
         self._memories = Memories(setting, state)
-        self._assignment = Assignment(setting, state, models, local, self._memories, group)
+        self._assignment = Assignment(setting, state, self._sent.models, self._sent.local, self._memories, group)
         with phase("data"):
             jobs = [self._assignment.job(client) for client in self._who.invited if client not in dropped]
         self.jobs: tuple[Job, ...] = tuple(jobs)
@@ -118,19 +119,14 @@ class OpenRound:
         size = setting.bound.layout.size
         self._watcher = Watcher(size, setting.key.fold("selector", "sketch")) if selector.watches else None
 
-    def _broadcast(self) -> tuple[dict[ClientId, Float32[np.ndarray, " d"]], State]:
-        """The model that each invited client has received, and the state of the local method; bytes are counted."""
-        state, layout, epoch = self._state, self._setting.bound.layout, self._setting.epoch
-        received: dict[int | None, Float32[np.ndarray, " d"]] = {}
-        models, local, self._downlink_bytes = {}, state.local, 0
-        for client in self._who.invited:
-            label = state.clusters.members.get(client)
-            if label not in received:
-                payload = broadcast(state.clusters.of(client, state.model), state.local, layout, epoch, self._round)
-                received[label], local = receive(payload, state.local, layout, epoch, self._round)
-            models[client] = received[label]
-            self._downlink_bytes += len(payload)
-        return models, local
+    def _broadcast(self) -> Sent:
+        setting, state = self._setting, self._state
+        down = (
+            None
+            if setting.arm.down is None
+            else Way(setting.arm.down, setting.bound.layout, setting.key, setting.epoch)
+        )
+        return send_down(state, self._who.invited, down, setting.bound.layout, setting.epoch)
 
     def charge(self, seconds: float) -> None:
         """Adds to the round's training time what an engine spent on its jobs."""
@@ -254,7 +250,7 @@ class OpenRound:
             **found,
             "train_loss": float(np.mean(self._losses)) if self._losses else None,
             "uplink_bytes": uplink.bytes,
-            "downlink_bytes": self._downlink_bytes,
+            "downlink_bytes": self._sent.bytes,
             "participants": list(uplink.participants),
             "hostile": sorted(self._setting.hostile & set(who.invited)),
             "dropped": list(who.dropped),
@@ -268,7 +264,9 @@ class OpenRound:
             **tuned,
             **({"clusters": {str(client): label for client, label in sorted(members.items())}} if members else {}),
         }
-        return replace(self._next, round=self._round, late=uplink.late, history=(*self._state.history, record))
+        chain = self._sent.chain.received([job.client for job in self.jobs], self._round)
+        history = (*self._state.history, record)
+        return replace(self._next, round=self._round, late=uplink.late, history=history, chain=chain)
 
 
 def open_round(setting: Setting, state: RunState, group: int = 0) -> OpenRound:

@@ -193,6 +193,9 @@ class Bench:
         if arm.aggregator.reduce.personal and arm.local.server(self.engine.layout):
             given = f"local method {arm.local.name!r} with a model for each cluster"
             raise ConfigError(given, "one model for all clients", 'set models = "largest", or another local method')
+        if arm.aggregator.reduce.personal and arm.down is not None:
+            given = f"codec {arm.down.name!r} on the way down with a model for each cluster"
+            raise ConfigError(given, "one model for all clients", 'set models = "largest", or leave out "down"')
         arm.local.check(arm.training.optimizer, equal_work=len(drawn.sizes) == 1)
         kept = InMemory() if states is None else states
         return Setting(arm, bound, drawn, self.engine, participation, rounds, self.epoch, test, kept)

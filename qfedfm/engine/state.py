@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from qfedfm.core.cohort import EMPTY, ClientId, State
 from qfedfm.core.errors import CheckpointError
+from qfedfm.engine.chain import Chain
 from qfedfm.engine.clientstates import Version
 from qfedfm.engine.clusters import Clusters
 from qfedfm.engine.sealed import read_sealed, write_sealed
@@ -33,6 +34,7 @@ class RunState:
         history: the records of the finished rounds.
         selector: what the selector has learnt.
         clusters: the models of clusters of clients.
+        chain: what clients have reconstructed, where the way down has a codec.
     """
 
     round: int
@@ -45,6 +47,7 @@ class RunState:
     history: tuple[Mapping[str, Any], ...] = ()
     selector: State = field(default_factory=lambda: EMPTY)
     clusters: Clusters = field(default_factory=Clusters)
+    chain: Chain = field(default_factory=Chain)
 
 
 def superseded(before: RunState, after: RunState) -> list[Version]:
@@ -66,6 +69,7 @@ def save(path: Path, state: RunState, identity: Mapping[str, Any]) -> None:
     for group in _GROUPS:
         tensors |= {f"{group}/{name}": np.asarray(value) for name, value in getattr(state, group).items()}
     tensors |= {f"clusters/{name}": value for name, value in state.clusters.tensors().items()}
+    tensors |= {f"chain/{name}": value for name, value in state.chain.tensors().items()}
     index = sorted(state.clients.items())
     tensors["clients"] = np.array(index, np.int64).reshape(len(index), 2)
     tensors |= {f"late/{client}": np.frombuffer(payload, np.uint8) for client, payload in state.late.items()}
@@ -89,13 +93,13 @@ def load(path: Path, identity: Mapping[str, Any]) -> RunState:
         raise CheckpointError(given, f"format {_FORMAT}, which this version of the library writes", _REMEDY)
     groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in _GROUPS}
     late: dict[ClientId, bytes] = {}
-    clusters: dict[str, np.ndarray] = {}
+    whole: dict[str, dict[str, np.ndarray]] = {"clusters": {}, "chain": {}}
     for name, tensor in tensors.items():
         group, _, rest = name.partition("/")
         if group in groups:
             groups[group][rest] = tensor
-        elif group == "clusters":
-            clusters[rest] = tensor
+        elif group in whole:
+            whole[group][rest] = tensor
         elif group == "late":
             late[int(rest)] = tensor.tobytes()
     clients = {int(client): int(round_) for client, round_ in tensors["clients"].tolist()}
@@ -105,7 +109,8 @@ def load(path: Path, identity: Mapping[str, Any]) -> RunState:
         tensors["model"],
         **groups,
         clients=clients,
-        clusters=Clusters.of_tensors(clusters),
+        clusters=Clusters.of_tensors(whole["clusters"]),
+        chain=Chain.of_tensors(whole["chain"]),
         late=dict(sorted(late.items())),
         history=tuple(about["history"]),
     )
