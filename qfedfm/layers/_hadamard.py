@@ -34,6 +34,18 @@ def hadamard(x: Float32[np.ndarray, "m n"]) -> Float32[np.ndarray, "m n"]:
     return x.reshape(rows, n)
 
 
+def cuts(size: int, largest: int = 2**18) -> list[tuple[int, int, int]]:
+    """Where equal blocks start and stop, and how long each of them is, from the largest to the smallest."""
+    found = [(0, size - size % largest, largest)] if size >= largest else []
+    start, rest, block = size - size % largest, size % largest, largest
+    while rest:
+        block //= 2
+        if rest & block:
+            found.append((start, start + block, block))
+            start, rest = start + block, rest - block
+    return found
+
+
 class Rotation:
     """x ↦ H D x on blocks of the vector: random signs D, then a Hadamard matrix; orthogonal, and d stays d.
 
@@ -50,13 +62,7 @@ class Rotation:
         random = key.numpy().bytes(-(-size // 8))
         bits = np.unpackbits(np.frombuffer(random, np.uint8), count=size)
         self._signs = np.float32(1) - np.float32(2) * bits
-        self._cuts = [(0, size - size % largest, largest)] if size >= largest else []
-        start, rest, block = size - size % largest, size % largest, largest
-        while rest:
-            block //= 2
-            if rest & block:
-                self._cuts.append((start, start + block, block))
-                start, rest = start + block, rest - block
+        self._cuts = cuts(size, largest)
 
     def _blocks(self, x: np.ndarray) -> np.ndarray:
         found = np.empty(x.shape, np.float32)
