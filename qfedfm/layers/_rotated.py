@@ -55,12 +55,14 @@ class RotatedBlocks:
         self._tail = uniform(tail, key.fold("tail")) if tail else np.zeros((0, 0), np.float32)
         self.sizes = np.array(block_sizes(size))
         self._starts = np.cumsum(self.sizes) - self.sizes
+        self._blocks = [slice(start, start + n) for start, n in zip(self._starts, self.sizes, strict=True)]
 
     def forward(self, x: Float32[np.ndarray, " d"]) -> tuple[Float32[np.ndarray, " d"], Float64[np.ndarray, " m"]]:
         """The rotated blocks, each of length √n (or zero), and the lengths that they had."""
-        norms = np.sqrt(np.add.reduceat(np.square(x, dtype=np.float64), self._starts))
-        factors = np.sqrt(self.sizes) / np.where(norms > 0, norms, 1)
-        z = np.asarray(x * np.repeat(factors, self.sizes), np.float32)
+        z, norms = np.empty_like(x), np.empty(len(self.sizes))
+        for number, block in enumerate(self._blocks):
+            norms[number] = norm = np.sqrt(np.square(x[block], dtype=np.float64).sum())
+            z[block] = x[block] * (np.sqrt(self.sizes[number]) / (norm or 1.0))
         body, tail = z[: self._body], z[self._body :]
         for rotation in self._passes:
             body = rotation.forward(body)
@@ -71,7 +73,10 @@ class RotatedBlocks:
         body, tail = z[: self._body], z[self._body :]
         for rotation in reversed(self._passes):
             body = rotation.backward(body)
-        return bounded(np.concatenate([body, self._tail.T @ tail]) * np.repeat(factors, self.sizes))
+        found: np.ndarray = np.concatenate([body, self._tail.T @ tail])
+        for block, factor in zip(self._blocks, factors, strict=True):
+            found[block] = bounded(found[block] * factor)
+        return found
 
     def products(self, z: Float32[np.ndarray, " d"], q: Float32[np.ndarray, " d"]) -> Float64[np.ndarray, " m"]:
         """⟨z, q⟩ of each block."""

@@ -58,6 +58,7 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("executor", "aer"): ({}, {"shots": 400}, {"noise": "manila"}, {"noise": "manila", "shots": 400}),
     ("codec", "error-feedback"): ({"codec": "float32"}, {"codec": "bfloat16"}),
     ("codec", "drive"): ({}, {"scale": "biased"}),
+    ("codec", "eden"): ({}, {"bits": 0.4}, {"bits": 1.5}, {"bits": 4}, {"bits": 8}),
     ("codec", "ef21"): ({"codec": "float32"}, {"codec": "bfloat16"}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),

@@ -8,23 +8,9 @@ from qfedfm.core.errors import ConfigError
 from qfedfm.core.parts import At
 from qfedfm.core.registry import build
 from qfedfm.layers._rotated import RotatedBlocks, block_sizes, uniform
+from tests.layers.draws import errors, outputs
 
 LARGEST = np.finfo(np.float32).max
-
-
-def outputs(codec, x, keys):
-    """What arrives of x under that many keys."""
-    layout = qf.Layout.of({"x": (x.size,)})
-    places = (At(0, 1, 0, qf.Key.of(0).fold(number), layout, 1) for number in range(keys))
-    return np.array([codec.decode(codec.encode(x, at), at) for at in places], np.float64)
-
-
-def errors(found, x):
-    """The mean relative squared error, and the squared bias with the sampling noise taken off, relative too."""
-    square = float(x.astype(np.float64) @ x)
-    total = ((found - x) ** 2).sum(axis=1).mean() / square
-    bias = ((found.mean(axis=0) - x) ** 2).sum() / square
-    return total, (bias - total / len(found)) / (1 - 1 / len(found))
 
 
 @pytest.mark.parametrize(("scale", "expected"), [("unbiased", np.pi / 2 - 1), ("biased", 1 - 2 / np.pi)])
