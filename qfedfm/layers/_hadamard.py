@@ -10,6 +10,7 @@ from jaxtyping import Float32
 from qfedfm.core.key import Key
 
 _FACTOR = 64
+_SPAN = 2**15  # coordinates at a time: fresh memory for more costs as much as the arithmetic
 
 
 @lru_cache(maxsize=8)
@@ -34,6 +35,18 @@ def hadamard(x: Float32[np.ndarray, "m n"]) -> Float32[np.ndarray, "m n"]:
     return x.reshape(rows, n)
 
 
+def cuts(size: int, largest: int = 2**18) -> list[tuple[int, int, int]]:
+    """Where equal blocks start and stop, and how long each of them is, from the largest to the smallest."""
+    found = [(0, size - size % largest, largest)] if size >= largest else []
+    start, rest, block = size - size % largest, size % largest, largest
+    while rest:
+        block //= 2
+        if rest & block:
+            found.append((start, start + block, block))
+            start, rest = start + block, rest - block
+    return found
+
+
 class Rotation:
     """x ↦ H D x on blocks of the vector: random signs D, then a Hadamard matrix; orthogonal, and d stays d.
 
@@ -49,28 +62,26 @@ class Rotation:
     def __init__(self, size: int, key: Key, largest: int = 2**18) -> None:
         random = key.numpy().bytes(-(-size // 8))
         bits = np.unpackbits(np.frombuffer(random, np.uint8), count=size)
-        self._signs = np.float32(1) - np.float32(2) * bits
-        self._cuts = [(0, size - size % largest, largest)] if size >= largest else []
-        start, rest, block = size - size % largest, size % largest, largest
-        while rest:
-            block //= 2
-            if rest & block:
-                self._cuts.append((start, start + block, block))
-                start, rest = start + block, rest - block
-
-    def _blocks(self, x: np.ndarray) -> np.ndarray:
-        found = np.empty(x.shape, np.float32)
-        for start, stop, block in self._cuts:
-            found[start:stop] = hadamard(x[start:stop].reshape(-1, block)).reshape(-1)
-        return found
+        self._signs = np.subtract(1, 2 * bits.view(np.int8), dtype=np.float32)
+        self._parts = [
+            (slice(begin, min(begin + max(block, _SPAN), stop)), block)
+            for start, stop, block in cuts(size, largest)
+            for begin in range(start, stop, max(block, _SPAN))
+        ]
 
     def forward(self, x: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
         """The rotated vector."""
-        return self._blocks(x * self._signs)
+        found = np.empty(x.shape, np.float32)
+        for part, block in self._parts:
+            found[part] = hadamard((x[part] * self._signs[part]).reshape(-1, block)).reshape(-1)
+        return found
 
     def backward(self, y: Float32[np.ndarray, " d"]) -> Float32[np.ndarray, " d"]:
         """The vector that was rotated to y."""
-        return np.asarray(self._blocks(y) * self._signs)
+        found = np.empty(y.shape, np.float32)
+        for part, block in self._parts:
+            np.multiply(hadamard(y[part].reshape(-1, block)).reshape(-1), self._signs[part], out=found[part])
+        return found
 
 
 class Mixing:

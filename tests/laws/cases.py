@@ -59,6 +59,8 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("executor", "aer"): ({}, {"shots": 400}, {"noise": "manila"}, {"noise": "manila", "shots": 400}),
     ("codec", "error-feedback"): ({"codec": "float32"}, {"codec": "bfloat16"}),
     ("codec", "ecdq"): ({"bits": 1.0}, {"nmse": 0.2}),
+    ("codec", "drive"): ({}, {"scale": "biased"}),
+    ("codec", "eden"): ({}, {"bits": 0.4}, {"bits": 1.5}, {"bits": 4}, {"bits": 8}),
     ("codec", "ef21"): ({"codec": "float32"}, {"codec": "bfloat16"}),
     ("codec", "top-k"): (
         {},
