@@ -58,6 +58,11 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("executor", "aer"): ({}, {"shots": 400}, {"noise": "manila"}, {"noise": "manila", "shots": 400}),
     ("codec", "error-feedback"): ({"codec": "float32"}, {"codec": "bfloat16"}),
     ("codec", "ef21"): ({"codec": "float32"}, {"codec": "bfloat16"}),
+    ("codec", "qsgd"): (
+        {"bucket": 3, "levels": 5},
+        {"norm": "l2", "bucket": "vector", "levels": 1},
+        {"norm": "l2", "bucket": 2, "levels": 20, "coding": "entropy"},
+    ),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }

@@ -25,6 +25,8 @@ from tests.laws.cases import Case, same_state
 
 KEYS = 100
 """Draws of a randomised codec."""
+ALIKE = 24
+"""As many equal ones in front, which a coin gives once in 10⁷ times, tell one that draws nothing."""
 TOLERANCE = 2e-5
 """Of the largest coordinate: a few hundred roundings of float32."""
 
@@ -135,7 +137,7 @@ def codec_round_trip(part: Codec, case: Case) -> None:
         assert len(body) <= part.largest(case.layout)
         outputs.append(part.decode(body, at))
         assert outputs[-1].dtype == np.float32
-        if len(outputs) == 2 and (outputs[0] == outputs[1]).all():
+        if len(outputs) == ALIKE and (np.array(outputs) == outputs[0]).all():
             break  # it draws nothing
     errors = np.asarray(outputs, np.float64) - x
     squares, square = (errors**2).sum(axis=1), float(x.astype(np.float64) @ x)
@@ -144,7 +146,8 @@ def codec_round_trip(part: Codec, case: Case) -> None:
     assert squares.mean() <= (allowed + 1e-12) * square + chance + 1e-76 * x.size
     if isinstance(found, Unbiased):
         bias = np.linalg.norm(errors.mean(axis=0))
-        assert bias <= 5 * np.sqrt((errors.var(axis=0) / len(errors)).sum()) + 1e-6 * np.sqrt(square) + 1e-38
+        drawn = 5 * np.sqrt(allowed * square / len(errors))  # ω, since a rare draw may not be among those seen
+        assert bias <= drawn + 1e-6 * np.sqrt(square) + 1e-38
 
 
 def codec_refuses(part: Codec, case: Case) -> None:
