@@ -14,7 +14,8 @@ from qfedfm.core.body import Reader
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
-from qfedfm.layers import _entropy
+from qfedfm.layers._entropy import decode as decode_stream
+from qfedfm.layers._entropy import encode as encode_stream
 from qfedfm.layers._packing import pack, packed_length, unpack
 
 Coding = Literal["planes", "entropy"]
@@ -115,6 +116,22 @@ def width(most: Integer[np.ndarray, " b"]) -> Int64[np.ndarray, " b"]:
     return np.asarray(np.frexp(most)[1], np.int64)
 
 
+def pack_signs(negative: Bool[np.ndarray, " d"], above: Bool[np.ndarray, " d"]) -> bytes:
+    """A bit for each coordinate that is not zero, set where it is negative."""
+    return np.packbits(negative[above]).tobytes()
+
+
+def unpack_signs(reader: Reader, above: Bool[np.ndarray, " d"]) -> Bool[np.ndarray, " d"]:
+    """Where the signs that `pack_signs` packed are negative.
+
+    Raises:
+        PayloadError: the body ends before.
+    """
+    negative, count = np.zeros(len(above), bool), int(np.count_nonzero(above))
+    negative[above] = np.unpackbits(reader.numbers("u1", packed_length(1, count)), count=count)
+    return negative
+
+
 def pack_planes(
     levels: Integer[np.ndarray, " d"],
     negative: Bool[np.ndarray, " d"],
@@ -130,7 +147,7 @@ def pack_planes(
     """
     widths = width(most)
     planes = [pack(levels[buckets.spread(widths == bits)], bits) for bits in np.unique(widths[widths > 0]).tolist()]
-    return b"".join([*planes, np.packbits(negative[levels > 0]).tobytes()])
+    return b"".join([*planes, pack_signs(negative, levels > 0)])
 
 
 def unpack_planes(
@@ -147,10 +164,7 @@ def unpack_planes(
         levels[member] = unpack(reader, bits, np.count_nonzero(member))
     if (buckets.largest(levels) > most).any():
         raise PayloadError("a level above the largest", "none above")
-    above, negative = levels > 0, np.zeros(len(levels), bool)
-    count = int(np.count_nonzero(above))
-    negative[above] = np.unpackbits(reader.numbers("u1", packed_length(1, count)), count=count)
-    return levels, negative
+    return levels, unpack_signs(reader, levels > 0)
 
 
 def planes_length(most: int, count: int) -> int:
@@ -160,7 +174,7 @@ def planes_length(most: int, count: int) -> int:
 
 def entropy_code(levels: Integer[np.ndarray, " d"], negative: Bool[np.ndarray, " d"], most: int) -> bytes:
     """Levels of 0 to ``most`` with their signs, as one stream of the symbols from −most to most."""
-    return _entropy.encode(np.where(negative, most - levels, most + levels))
+    return encode_stream(np.where(negative, most - levels, most + levels))
 
 
 def entropy_decode(reader: Reader, most: int, count: int) -> tuple[Integer[np.ndarray, " d"], Bool[np.ndarray, " d"]]:
@@ -169,7 +183,7 @@ def entropy_decode(reader: Reader, most: int, count: int) -> tuple[Integer[np.nd
     Raises:
         PayloadError: it is no stream of so many symbols, or a level is above ``most``.
     """
-    signed = _entropy.decode(reader, count) - most
+    signed = decode_stream(reader, count) - most
     if signed.max() > most:
         raise PayloadError(f"a level of {signed.max()}", f"at most {most}")
     return np.abs(signed), signed < 0

@@ -17,7 +17,7 @@ from qfedfm.core.float32 import require_finite
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Codec
 from qfedfm.core.registry import part
-from qfedfm.layers import _entropy
+from qfedfm.layers._entropy import largest as stream_length
 from qfedfm.layers._levels import (
     Buckets,
     Coding,
@@ -112,7 +112,7 @@ class Qsgd(Codec):
         return np.asarray(norms / self.levels)
 
     def largest(self, layout: Layout) -> int:
-        coded = _entropy.largest if self.coding == "entropy" else lambda count: planes_length(self.levels, count)
+        coded = stream_length if self.coding == "entropy" else lambda count: planes_length(self.levels, count)
         return 4 * Buckets.of(layout, self.bucket).count + coded(layout.size)
 
     def distortion(self, layout: Layout) -> Distortion:
