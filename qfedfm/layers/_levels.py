@@ -99,16 +99,16 @@ def draw(
     return levels.astype(np.int32)  # truncates, which for what is not negative is the floor
 
 
-def restore(
+def signed(
     levels: Integer[np.ndarray, " d"],
     negative: Bool[np.ndarray, " d"],
     steps: Float64[np.ndarray, " b"],
     buckets: Buckets,
-) -> Float32[np.ndarray, " d"]:
-    """± level · step, what is beyond float32 set to its largest number."""
-    values = levels * buckets.spread(steps)
+) -> Float64[np.ndarray, " d"]:
+    """± level · step."""
+    values: np.ndarray = levels * buckets.spread(steps)
     np.negative(values, out=values, where=negative)
-    return np.asarray(np.clip(values, -_LARGEST, _LARGEST, out=values), np.float32)
+    return values
 
 
 def width(most: Integer[np.ndarray, " b"]) -> Int64[np.ndarray, " b"]:

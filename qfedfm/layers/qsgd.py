@@ -18,6 +18,7 @@ from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Codec
 from qfedfm.core.registry import part
 from qfedfm.layers._entropy import largest as stream_length
+from qfedfm.layers._feedback import bounded
 from qfedfm.layers._levels import (
     Buckets,
     Coding,
@@ -28,8 +29,8 @@ from qfedfm.layers._levels import (
     pack_planes,
     planes_length,
     read_scales,
-    restore,
     rounded_up,
+    signed,
     unpack_planes,
 )
 
@@ -99,7 +100,7 @@ class Qsgd(Codec):
         else:
             levels, negative = unpack_planes(reader, np.full(buckets.count, self.levels), buckets)
         reader.end()
-        return restore(levels, negative, self._steps(scales, buckets), buckets)
+        return bounded(signed(levels, negative, self._steps(scales, buckets), buckets))
 
     def _scales(self, magnitudes: Float64[np.ndarray, " d"], buckets: Buckets) -> Float32[np.ndarray, " b"]:
         """The least float32 from the norm on, so that no level is above s; the norm over √n always is in its range."""

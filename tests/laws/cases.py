@@ -63,6 +63,8 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
         {"norm": "l2", "bucket": "vector", "levels": 1},
         {"norm": "l2", "bucket": 2, "levels": 20, "coding": "entropy"},
     ),
+    ("codec", "nnadq"): ({}, {"weight": 1e-9}),
+    ("codec", "dynamic-qsgd"): ({}, {"bits": 17.0}, {"nmse": 0.05}),
     ("codec", "terngrad"): ({}, {"coding": "entropy"}),
     ("codec", "natural"): ({}, {"coding": "entropy"}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
