@@ -32,4 +32,17 @@ class Contractive:
     delta: float
 
 
-Distortion = Unbiased | Contractive
+@dataclass(frozen=True)
+class Bounded:
+    """|C(x)ᵢ − xᵢ| ≤ ρ maxⱼ|xⱼ| in each coordinate: for a biased codec whose error no multiple of ‖x‖₂ bounds.
+
+    Below 1 it contracts in the maximum norm, so that what error feedback remembers stays bounded as well.
+
+    Args:
+        rho: ρ ≥ 0.
+    """
+
+    rho: float
+
+
+Distortion = Unbiased | Contractive | Bounded

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float32
 
-from qfedfm.core.distortion import Unbiased
+from qfedfm.core.distortion import Bounded, Contractive, Unbiased
 from qfedfm.core.errors import ConfigError
+from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Codec
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -26,6 +27,12 @@ def contraction(codec: Codec, body: bytes | memoryview, at: At) -> Float32[np.nd
     """What the receiver makes of the body of a contractive codec; of an unbiased one, scaled by 1/(1 + ω)."""
     x, found = codec.decode(body, at), codec.distortion(at.layout)
     return x * np.float32(found.delta) if isinstance(found, Unbiased) and found.omega else x
+
+
+def contracted(codec: Codec, layout: Layout) -> Contractive | Bounded:
+    """How far `contraction` may be from what was sent."""
+    found = codec.distortion(layout)
+    return found if isinstance(found, Bounded) else Contractive(found.delta)
 
 
 def bounded(x: np.ndarray) -> Float32[np.ndarray, " d"]:

@@ -10,13 +10,13 @@ from jaxtyping import Float32
 
 from qfedfm.core.checks import check_fields
 from qfedfm.core.cohort import State
-from qfedfm.core.distortion import Contractive, Distortion
+from qfedfm.core.distortion import Distortion
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.layout import Layout
 from qfedfm.core.nested import CodecField
 from qfedfm.core.parts import At, MemoryCodec
 from qfedfm.core.registry import part
-from qfedfm.layers._feedback import bounded, contraction, refuse_feedback
+from qfedfm.layers._feedback import bounded, contracted, contraction, refuse_feedback
 
 
 @part("ef21", paper="Richtárik, Sokolov & Fatkhullin, NeurIPS 2021, arXiv 2106.05203, algorithm 2")
@@ -69,4 +69,4 @@ class EF21(MemoryCodec):
         return self.codec.largest(layout)
 
     def distortion(self, layout: Layout) -> Distortion:
-        return Contractive(self.codec.distortion(layout).delta)
+        return contracted(self.codec, layout)

@@ -10,13 +10,13 @@ from jaxtyping import Float32
 
 from qfedfm.core.checks import check_fields
 from qfedfm.core.cohort import State
-from qfedfm.core.distortion import Contractive, Distortion
+from qfedfm.core.distortion import Distortion
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.layout import Layout
 from qfedfm.core.nested import CodecField
 from qfedfm.core.parts import At, MemoryCodec
 from qfedfm.core.registry import part
-from qfedfm.layers._feedback import bounded, contraction, refuse_feedback
+from qfedfm.layers._feedback import bounded, contracted, contraction, refuse_feedback
 
 
 @part("error-feedback", paper="Karimireddy et al., ICML 2019, arXiv 1901.09847, algorithm 2; Seide et al., 2014")
@@ -66,4 +66,4 @@ class ErrorFeedback(MemoryCodec):
         return self.codec.largest(layout)
 
     def distortion(self, layout: Layout) -> Distortion:
-        return Contractive(self.codec.distortion(layout).delta)
+        return contracted(self.codec, layout)

@@ -78,6 +78,15 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
         {"initial": 0.7, "final": 0.3, "begin": 2, "end": 4, "per": "tensor", "values": "bfloat16"},
     ),
     ("codec", "rank-pruning"): ({}, {"rank": 1, "values": "bfloat16"}),
+    ("codec", "qsgd"): (
+        {"bucket": 3, "levels": 5},
+        {"norm": "l2", "bucket": "vector", "levels": 1},
+        {"norm": "l2", "bucket": 2, "levels": 20, "coding": "entropy"},
+    ),
+    ("codec", "nnadq"): ({}, {"weight": 1e-9}),
+    ("codec", "dynamic-qsgd"): ({}, {"bits": 17.0}, {"nmse": 0.05}),
+    ("codec", "terngrad"): ({}, {"coding": "entropy"}),
+    ("codec", "natural"): ({}, {"coding": "entropy"}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qfedfm.core.cohort import Reduced
-from qfedfm.core.distortion import Unbiased
+from qfedfm.core.distortion import Bounded, Contractive, Distortion, Unbiased
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.parts import Codec, CohortLayer, Law, Reduce, VectorLayer
@@ -54,9 +54,13 @@ class WrongLayer(CohortLayer):
         return replace(cohort, X=np.ascontiguousarray(X))
 
 
+EXACT = Unbiased(0.0)
+
+
 @dataclass(frozen=True)
 class WrongCodec(Codec):
     law: Law
+    stated: Distortion = EXACT
 
     def encode(self, x, at):
         if self.law is not Law.REFUSES:
@@ -74,7 +78,14 @@ class WrongCodec(Codec):
         return 4 + 4 * layout.size
 
     def distortion(self, layout):
-        return Unbiased(0.0)
+        return self.stated
+
+
+@pytest.mark.parametrize("stated", [Unbiased(1e-7), Contractive(1 - 1e-7), Bounded(0.0009)])
+def test_a_codec_that_errs_more_than_it_states_is_found(stated):
+    with pytest.raises(AssertionError):
+        CHECKS["codec", Law.ROUND_TRIP](WrongCodec(Law.ROUND_TRIP, stated), CASES[0])
+    CHECKS["codec", Law.ROUND_TRIP](WrongCodec(Law.ROUND_TRIP, Bounded(0.0011)), CASES[0])
 
 
 @dataclass(frozen=True)
