@@ -58,6 +58,13 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("executor", "aer"): ({}, {"shots": 400}, {"noise": "manila"}, {"noise": "manila", "shots": 400}),
     ("codec", "error-feedback"): ({"codec": "float32"}, {"codec": "bfloat16"}),
     ("codec", "ef21"): ({"codec": "float32"}, {"codec": "bfloat16"}),
+    ("codec", "tensor-train"): (
+        {},
+        {"bits": 20.0, "precision": "int8"},
+        {"error": 0.05, "precision": "int8", "order": "paired"},
+        {"error": 1e-6, "precision": "float32", "factors": 3},
+    ),
+    ("codec", "truncated-svd"): ({}, {"bits": 0.5}, {"bits": 9.0, "precision": "int8"}, {"error": 0.01}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }

@@ -1,0 +1,134 @@
+"""Which singular values of many tensors are worth their room: one threshold for all bonds of all tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from qfedfm.core.folding import largest_ranks
+
+_NOISE = 1e-7
+"""Below this share of a bond's largest, a singular value is rounding error of float32 numbers."""
+
+Cost = Callable[[Int64[np.ndarray, "t bonds"]], Float64[np.ndarray, " t"]]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """What `Spectra.within` and `Spectra.cheapest` choose.
+
+    Args:
+        ranks: of each tensor's train; all zero for a tensor that is left out.
+        dense: the tensors that cost no more as they are.
+    """
+
+    ranks: Int64[np.ndarray, "t bonds"]
+    dense: Bool[np.ndarray, " t"]
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """The singular values of all unfoldings of tensors of d axes each, those worth most first.
+
+    The train with ranks r_k is off by at most (Σ_k Σ_{i > r_k} σ²_{k,i})^½ (Oseledets 2011, theorem 2.2). A singular
+    value is worth σ²/c, c being the numbers that another rank of its bond adds where its neighbours' ranks are as large
+    as they can be. For matrices, whose only bond costs m + n, this is the best choice that there is; a tensor that
+    matters little to the whole gets low ranks, or none.
+
+    Args:
+        values: σ > 0 of all bonds together.
+        bond: tensor · (d − 1) + k, for each of them.
+        count: of the tensors.
+        bonds: d − 1.
+    """
+
+    values: Float64[np.ndarray, " s"]
+    bond: Int64[np.ndarray, " s"]
+    count: int
+    bonds: int
+
+    @classmethod
+    def of(cls, tensors: Sequence[np.ndarray]) -> Spectra:
+        """Of the tensors, from the eigenvalues of the smaller Gram matrix of each unfolding; at least one."""
+        bonds = tensors[0].ndim - 1
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for number, tensor in enumerate(tensors):
+            alike.setdefault(tensor.shape, []).append(number)
+        values, places, worth = [], [], []
+        for shape, numbers in alike.items():
+            batch = np.stack([tensors[number] for number in numbers]).astype(np.float64, copy=False)
+            for k, cost in enumerate(_costs(shape)):
+                found = _singular_values(batch.reshape(len(numbers), math.prod(shape[: k + 1]), -1))
+                values.append(found.ravel())
+                places.append(np.repeat(np.array(numbers) * bonds + k, found.shape[1]))
+                worth.append(found.ravel() ** 2 / cost)
+        flat, place, gain = np.concatenate(values), np.concatenate(places), np.concatenate(worth)
+        order = np.argsort(-gain, kind="stable")[: np.count_nonzero(flat)]
+        return cls(flat[order], place[order], len(tensors), bonds)
+
+    def _first(self, kept: int) -> Int64[np.ndarray, "t bonds"]:
+        """The ranks when so many of the values are kept; none of a train is zero unless all are."""
+        ranks = np.bincount(self.bond[:kept], minlength=self.count * self.bonds).reshape(self.count, self.bonds)
+        return np.maximum(ranks, ranks.any(axis=1, keepdims=True))
+
+    def _lost(self, kept: int) -> Float64[np.ndarray, " t"]:
+        """The bound on the squared error of each tensor."""
+        length = self.count * self.bonds
+        squares = np.bincount(self.bond[kept:], self.values[kept:] ** 2, length).reshape(self.count, self.bonds)
+        none = np.bincount(self.bond[:kept] // self.bonds, minlength=self.count) == 0
+        return np.asarray(np.where(none, squares.max(axis=1), squares.sum(axis=1)), np.float64)
+
+    def within(self, budget: float, cost: Cost, dense: Float64[np.ndarray, " t"]) -> Ranks:
+        """The largest ranks whose cost is within the budget; all zero where not even the smallest are.
+
+        Args:
+            budget: of all tensors together, in the unit of the costs.
+            cost: of trains with these ranks; grows with them.
+            dense: of the tensors as they are, which are taken where that costs no more.
+        """
+
+        def fits(kept: int) -> bool:
+            return float(np.minimum(cost(self._first(kept)), dense).sum()) <= budget
+
+        return self._choice(_last(fits, len(self.values)), cost, dense)
+
+    def cheapest(self, square: float, cost: Cost, dense: Float64[np.ndarray, " t"]) -> Ranks:
+        """The smallest ranks whose squared errors sum to at most ``square``; see `within`."""
+
+        def wrong(kept: int) -> bool:
+            exact = cost(self._first(kept)) >= dense
+            return float(self._lost(kept)[~exact].sum()) > square
+
+        kept = 1 + _last(wrong, len(self.values)) if wrong(0) else 0
+        return self._choice(min(kept, len(self.values)), cost, dense)
+
+    def _choice(self, kept: int, cost: Cost, dense: np.ndarray) -> Ranks:
+        ranks = self._first(kept)
+        return Ranks(ranks, cost(ranks) >= dense)
+
+
+def _costs(shape: tuple[int, ...]) -> list[int]:
+    """The numbers that one more rank adds to each bond of a train of the largest ranks."""
+    most = [1, *largest_ranks(shape), 1]
+    return [most[k] * shape[k] + shape[k + 1] * most[k + 2] for k in range(len(shape) - 1)]
+
+
+def _last(holds: Callable[[int], bool], end: int) -> int:
+    """The last of 0 … end for which it holds, given that it holds up to somewhere; 0 where it never does."""
+    low, high = 0, end
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    return low
+
+
+def _singular_values(batch: Float64[np.ndarray, "b m n"]) -> Float64[np.ndarray, "b k"]:
+    """In descending order, those of rounding error as zero."""
+    wide = batch.shape[1] <= batch.shape[2]
+    gram = batch @ batch.transpose(0, 2, 1) if wide else batch.transpose(0, 2, 1) @ batch
+    found = np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0))[:, ::-1]
+    return np.where(found > _NOISE * found[:, :1], found, 0.0)

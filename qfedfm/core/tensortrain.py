@@ -1,0 +1,216 @@
+"""Tensor trains (matrix product states): decomposition, and arithmetic that needs no dense tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float64
+
+from qfedfm.core.errors import DataError
+
+_NOISE = 1e-13
+"""A singular value below this share of the largest is rounding error of float64."""
+
+
+@dataclass(frozen=True)
+class TensorTrain:
+    """X[i₁, …, i_d] = G₁[i₁] G₂[i₂] ⋯ G_d[i_d], each G_k[i] a matrix of r_{k−1} × r_k, with r₀ = r_d = 1.
+
+    Oseledets, SIAM J. Sci. Comput. 33, 2295, 2011; in physics a matrix product state with open ends. A rank may be
+    zero: then X is zero.
+
+    Args:
+        cores: G₁ … G_d, the k-th of shape r_{k−1} × n_k × r_k.
+
+    Raises:
+        DataError: there is no core, or neighbours do not fit.
+
+    Example:
+        >>> decompose(np.kron([1.0, 2.0], [3.0, 4.0]).reshape(2, 2)).ranks
+        (1,)
+    """
+
+    cores: tuple[Float64[np.ndarray, "_ _ _"], ...]
+
+    def __post_init__(self) -> None:
+        ends = [1, *(core.shape[2] for core in self.cores)]
+        if (
+            not self.cores
+            or ends[-1] != 1
+            or any(core.shape[0] != r for core, r in zip(self.cores, ends, strict=False))
+        ):
+            raise DataError(f"cores of shapes {[core.shape for core in self.cores]}", "neighbours of equal ranks")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """n₁ … n_d."""
+        return tuple(core.shape[1] for core in self.cores)
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """r₁ … r_{d−1}."""
+        return tuple(core.shape[2] for core in self.cores[:-1])
+
+    @property
+    def size(self) -> int:
+        """Numbers in the cores."""
+        return sum(core.size for core in self.cores)
+
+    @cached_property
+    def norm(self) -> float:
+        """‖X‖_F: of a triangular matrix that is left when all cores but one are orthogonal, not √⟨X, X⟩."""
+        return float(np.linalg.norm(_right_orthogonal(self.cores)[0]))
+
+    def scaled(self, factor: float) -> TensorTrain:
+        """X times a factor."""
+        return TensorTrain((self.cores[0] * factor, *self.cores[1:]))
+
+    def dense(self) -> np.ndarray:
+        """X, contracted from the left."""
+        found: np.ndarray = self.cores[0][0]
+        for core in self.cores[1:]:
+            left, n, right = core.shape
+            found = (found @ core.reshape(left, n * right)).reshape(len(found) * n, right)
+        return found.reshape(self.shape)
+
+
+def decompose(x: np.ndarray, *, error: float = 0.0, ranks: Sequence[int] | None = None) -> TensorTrain:
+    """TT-SVD: the tensor as a train with ‖X − X̂‖_F ≤ error · ‖X‖_F, or of at most these ranks.
+
+    Oseledets 2011, algorithm 1: from the left, each unfolding of what is left is cut off where the discarded singular
+    values have a norm of at most δ = error · ‖X‖_F / √(d − 1). With ranks, the error is at most √(d − 1) times that of
+    the best train of these ranks. X̂ is an orthogonal projection of X, so that ‖X − X̂‖² = ‖X‖² − ‖X̂‖².
+
+    Args:
+        x: of at least one axis, and finite.
+        error: ε ≥ 0.
+        ranks: r₁ … r_{d−1}; those that exceed what X has are cut down.
+
+    Raises:
+        DataError: x has no axis, or there are not d − 1 ranks.
+    """
+    tensor = np.asarray(x, np.float64)
+    if not tensor.ndim:
+        raise DataError("a number without axes", "a tensor of at least one axis")
+    return _truncated([tensor.reshape(1, *tensor.shape[:1], -1)], tensor.shape, _Cut(tensor.ndim, error, ranks))
+
+
+def rounded(train: TensorTrain, *, error: float = 0.0, ranks: Sequence[int] | None = None) -> TensorTrain:
+    """A train of smaller ranks with ‖X − X̂‖_F ≤ error · ‖X‖_F, or of at most these ranks; see `decompose`.
+
+    Oseledets 2011, algorithm 2: a sweep of QR decompositions from the right, then one of truncated SVDs from the left;
+    O(d n r³), and no dense tensor.
+    """
+    cut = _Cut(len(train.cores), error, ranks)
+    return _truncated(_right_orthogonal(train.cores), train.shape, cut)
+
+
+def add(trains: Sequence[TensorTrain], weights: Sequence[float]) -> TensorTrain:
+    """Σ wₖ Xₖ exactly; the ranks of the result are the sums of the ranks (Oseledets 2011, section 4.1).
+
+    Raises:
+        DataError: there is no train, there are not as many weights, or the shapes differ.
+    """
+    if not trains or len(trains) != len(weights) or len({train.shape for train in trains}) > 1:
+        shapes = sorted({train.shape for train in trains})
+        raise DataError(
+            f"{len(trains)} trains of shapes {shapes} and {len(weights)} weights", "equal shapes and counts"
+        )
+    first = [train.cores[0] * weight for train, weight in zip(trains, weights, strict=True)]
+    if len(trains[0].cores) == 1:
+        return TensorTrain((np.sum(first, axis=0),))
+    middle = [_diagonal([train.cores[k] for train in trains]) for k in range(1, len(trains[0].cores) - 1)]
+    last = np.concatenate([train.cores[-1] for train in trains], axis=0)
+    return TensorTrain((np.concatenate(first, axis=2), *middle, last))
+
+
+def average(trains: Sequence[TensorTrain], weights: Sequence[float], error: float) -> TensorTrain:
+    """Σ wₖ Xₖ / Σ wₖ up to ``error`` of its norm, by `add` and `rounded`: nothing is decompressed.
+
+    Costs O(d n (Σ rₖ)³). That is more than contracting each train, adding up the tensors and decomposing the mean once
+    (Σ of O(r² ∏ n)), as soon as Σ rₖ nears the ranks that a tensor of this shape can have at all.
+
+    Raises:
+        DataError: see `add`; or the weights sum to nothing.
+    """
+    total = math.fsum(weights)
+    if not total > 0:
+        raise DataError(f"weights that sum to {total}", "a positive sum")
+    return rounded(add(trains, [weight / total for weight in weights]), error=error)
+
+
+def inner(one: TensorTrain, other: TensorTrain) -> float:
+    """⟨X, Y⟩, contracted core by core.
+
+    Raises:
+        DataError: the shapes differ.
+    """
+    if one.shape != other.shape:
+        raise DataError(f"trains of shapes {one.shape} and {other.shape}", "equal shapes")
+    found = np.ones((1, 1))
+    for x, y in zip(one.cores, other.cores, strict=True):
+        half = np.tensordot(found, y, axes=(1, 0))
+        found = np.tensordot(x, half, axes=([0, 1], [0, 1]))
+    return float(found[0, 0])
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Where singular values are cut off."""
+
+    d: int
+    error: float
+    ranks: Sequence[int] | None
+
+    def __post_init__(self) -> None:
+        if self.ranks is not None and len(self.ranks) != self.d - 1:
+            raise DataError(f"{len(self.ranks)} ranks for {self.d} axes", f"{self.d - 1}")
+
+    def keep(self, s: Float64[np.ndarray, " r"], bond: int, norm: float) -> int:
+        """How many of them stay."""
+        true = int(np.count_nonzero(s > _NOISE * s[0])) if s.size else 0
+        if self.ranks is not None:
+            return min(true, self.ranks[bond])
+        delta = self.error * norm / math.sqrt(self.d - 1)
+        tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
+        return min(true, int(np.count_nonzero(tails > delta)))
+
+
+def _truncated(cores: Sequence[np.ndarray], shape: tuple[int, ...], cut: _Cut) -> TensorTrain:
+    """The sweep of truncated SVDs from the left; ``cores`` after the first are orthogonal, or are not there yet."""
+    norm, found, rest = float(np.linalg.norm(cores[0])), [], cores[0]
+    whole = len(cores) == 1
+    right = [math.prod(shape[k + 1 :]) if whole else cores[k].shape[2] for k in range(len(shape))]
+    for bond, n in enumerate(shape[:-1]):
+        left = rest.shape[0]
+        u, s, v = np.linalg.svd(rest.reshape(left * n, right[bond]), full_matrices=False)
+        rank = cut.keep(s, bond, norm)
+        found.append(u[:, :rank].reshape(left, n, rank))
+        rest = s[:rank, None] * v[:rank]
+        if not whole:
+            rest = np.tensordot(rest, cores[bond + 1], axes=1)
+    return TensorTrain((*found, rest.reshape(found[-1].shape[2] if found else 1, shape[-1], 1)))
+
+
+def _right_orthogonal(cores: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The same train with orthonormal rows in all cores but the first."""
+    found = list(cores)
+    for k in range(len(found) - 1, 0, -1):
+        left, n, right = found[k].shape
+        q, r = np.linalg.qr(found[k].reshape(left, n * right).T)
+        found[k] = q.T.reshape(q.shape[1], n, right)
+        found[k - 1] = np.tensordot(found[k - 1], r.T, axes=1)
+    return found
+
+
+def _diagonal(blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """The blocks along the diagonal of the two outer axes."""
+    left, right = (np.cumsum([0, *(block.shape[axis] for block in blocks)]) for axis in (0, 2))
+    found = np.zeros((left[-1], blocks[0].shape[1], right[-1]))
+    for k, block in enumerate(blocks):
+        found[left[k] : left[k + 1], :, right[k] : right[k + 1]] = block
+    return found
