@@ -42,14 +42,12 @@ class Spectra:
     Args:
         values: σ > 0 of all bonds together.
         bond: tensor · (d − 1) + k, for each of them.
-        count: of the tensors.
-        bonds: d − 1.
+        axes: of the tensors.
     """
 
     values: Float64[np.ndarray, " s"]
     bond: Int64[np.ndarray, " s"]
-    count: int
-    bonds: int
+    axes: Int64[np.ndarray, "t d"]
 
     @classmethod
     def of(cls, tensors: Sequence[np.ndarray]) -> Spectra:
@@ -68,18 +66,24 @@ class Spectra:
                 worth.append(found.ravel() ** 2 / cost)
         flat, place, gain = np.concatenate(values), np.concatenate(places), np.concatenate(worth)
         order = np.argsort(-gain, kind="stable")[: np.count_nonzero(flat)]
-        return cls(flat[order], place[order], len(tensors), bonds)
+        return cls(flat[order], place[order], np.array([tensor.shape for tensor in tensors]))
 
     def _first(self, kept: int) -> Int64[np.ndarray, "t bonds"]:
-        """The ranks when so many of the values are kept; none of a train is zero unless all are."""
-        ranks = np.bincount(self.bond[:kept], minlength=self.count * self.bonds).reshape(self.count, self.bonds)
-        return np.maximum(ranks, ranks.any(axis=1, keepdims=True))
+        """The ranks when so many of the values are kept; none of a train is zero unless all are, none of no use."""
+        count, d = self.axes.shape
+        ranks = np.bincount(self.bond[:kept], minlength=count * (d - 1)).reshape(count, d - 1)
+        ranks = np.pad(np.maximum(ranks, ranks.any(axis=1, keepdims=True)), ((0, 0), (1, 1)), constant_values=1)
+        for k in range(1, d):
+            ranks[:, k] = np.minimum(ranks[:, k], ranks[:, k - 1] * self.axes[:, k - 1])
+        for k in range(d - 1, 0, -1):
+            ranks[:, k] = np.minimum(ranks[:, k], ranks[:, k + 1] * self.axes[:, k])
+        return ranks[:, 1:-1]
 
     def _lost(self, kept: int) -> Float64[np.ndarray, " t"]:
         """The bound on the squared error of each tensor."""
-        length = self.count * self.bonds
-        squares = np.bincount(self.bond[kept:], self.values[kept:] ** 2, length).reshape(self.count, self.bonds)
-        none = np.bincount(self.bond[:kept] // self.bonds, minlength=self.count) == 0
+        count, bonds = len(self.axes), self.axes.shape[1] - 1
+        squares = np.bincount(self.bond[kept:], self.values[kept:] ** 2, count * bonds).reshape(count, bonds)
+        none = np.bincount(self.bond[:kept] // bonds, minlength=count) == 0
         return np.asarray(np.where(none, squares.max(axis=1), squares.sum(axis=1)), np.float64)
 
     def within(self, budget: float, cost: Cost, dense: Float64[np.ndarray, " t"]) -> Ranks:

@@ -30,7 +30,7 @@ class TensorTrain:
         DataError: there is no core, or neighbours do not fit.
 
     Example:
-        >>> decompose(np.kron([1.0, 2.0], [3.0, 4.0]).reshape(2, 2)).ranks
+        >>> decompose(np.outer([1.0, 2.0], [3.0, 4.0]), 0.0).ranks
         (1,)
     """
 
@@ -78,35 +78,66 @@ class TensorTrain:
         return found.reshape(self.shape)
 
 
-def decompose(x: np.ndarray, *, error: float = 0.0, ranks: Sequence[int] | None = None) -> TensorTrain:
-    """TT-SVD: the tensor as a train with ‖X − X̂‖_F ≤ error · ‖X‖_F, or of at most these ranks.
+def decompose(x: np.ndarray, error: float) -> TensorTrain:
+    """TT-SVD: the tensor as a train with ‖X − X̂‖_F ≤ error · ‖X‖_F.
 
     Oseledets 2011, algorithm 1: from the left, each unfolding of what is left is cut off where the discarded singular
-    values have a norm of at most δ = error · ‖X‖_F / √(d − 1). With ranks, the error is at most √(d − 1) times that of
-    the best train of these ranks. X̂ is an orthogonal projection of X, so that ‖X − X̂‖² = ‖X‖² − ‖X̂‖².
+    values have a norm of at most δ = error · ‖X‖_F / √(d − 1).
 
     Args:
         x: of at least one axis, and finite.
-        error: ε ≥ 0.
-        ranks: r₁ … r_{d−1}; those that exceed what X has are cut down.
+        error: ε ≥ 0; at zero only what is rounding error of float64 goes.
+
+    Raises:
+        DataError: x has no axis.
+    """
+    tensor = _tensor(x)
+    delta = error * float(np.linalg.norm(tensor)) / math.sqrt(max(tensor.ndim - 1, 1))
+    found, rest, left, columns = [], tensor, 1, tensor.size
+    for n in tensor.shape[:-1]:
+        columns //= n
+        u, rest = _cut(rest.reshape(left * n, columns), delta)
+        found.append(u.reshape(left, n, len(rest)))
+        left = len(rest)
+    return TensorTrain((*found, rest.reshape(left, tensor.shape[-1], 1)))
+
+
+def of_ranks(x: np.ndarray, ranks: Sequence[int]) -> TensorTrain:
+    """TT-SVD with given ranks; those that exceed what a bond can have are cut down.
+
+    The error is at most √(d − 1) times that of the best train of these ranks. X̂ is an orthogonal projection of X, so
+    that ‖X − X̂‖² = ‖X‖² − ‖X̂‖². Only the span of the leading singular vectors is needed, and they are taken from the
+    smaller Gram matrix of each unfolding: several times faster than singular values, with about 10⁻⁸ ‖X‖ more error.
 
     Raises:
         DataError: x has no axis, or there are not d − 1 ranks.
     """
-    tensor = np.asarray(x, np.float64)
-    if not tensor.ndim:
-        raise DataError("a number without axes", "a tensor of at least one axis")
-    return _truncated([tensor.reshape(1, *tensor.shape[:1], -1)], tensor.shape, _Cut(tensor.ndim, error, ranks))
+    tensor = _tensor(x)
+    if len(ranks) != tensor.ndim - 1:
+        raise DataError(f"{len(ranks)} ranks for {tensor.ndim} axes", f"{tensor.ndim - 1}")
+    found, rest, left, columns = [], tensor, 1, tensor.size
+    for n, rank in zip(tensor.shape, ranks, strict=False):
+        columns //= n
+        u, rest = _leading(rest.reshape(left * n, columns), rank)
+        found.append(u.reshape(left, n, len(rest)))
+        left = len(rest)
+    return TensorTrain((*found, rest.reshape(left, tensor.shape[-1], 1)))
 
 
-def rounded(train: TensorTrain, *, error: float = 0.0, ranks: Sequence[int] | None = None) -> TensorTrain:
-    """A train of smaller ranks with ‖X − X̂‖_F ≤ error · ‖X‖_F, or of at most these ranks; see `decompose`.
+def rounded(train: TensorTrain, error: float) -> TensorTrain:
+    """A train of smaller ranks with ‖X − X̂‖_F ≤ error · ‖X‖_F.
 
     Oseledets 2011, algorithm 2: a sweep of QR decompositions from the right, then one of truncated SVDs from the left;
     O(d n r³), and no dense tensor.
     """
-    cut = _Cut(len(train.cores), error, ranks)
-    return _truncated(_right_orthogonal(train.cores), train.shape, cut)
+    cores = _right_orthogonal(train.cores)
+    delta = error * float(np.linalg.norm(cores[0])) / math.sqrt(max(len(cores) - 1, 1))
+    for k in range(len(cores) - 1):
+        left, n, right = cores[k].shape
+        u, rest = _cut(cores[k].reshape(left * n, right), delta)
+        cores[k] = u.reshape(left, n, len(rest))
+        cores[k + 1] = np.tensordot(rest, cores[k + 1], axes=1)
+    return TensorTrain(tuple(cores))
 
 
 def add(trains: Sequence[TensorTrain], weights: Sequence[float]) -> TensorTrain:
@@ -140,7 +171,7 @@ def average(trains: Sequence[TensorTrain], weights: Sequence[float], error: floa
     total = math.fsum(weights)
     if not total > 0:
         raise DataError(f"weights that sum to {total}", "a positive sum")
-    return rounded(add(trains, [weight / total for weight in weights]), error=error)
+    return rounded(add(trains, [weight / total for weight in weights]), error)
 
 
 def inner(one: TensorTrain, other: TensorTrain) -> float:
@@ -158,42 +189,32 @@ def inner(one: TensorTrain, other: TensorTrain) -> float:
     return float(found[0, 0])
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """Where singular values are cut off."""
-
-    d: int
-    error: float
-    ranks: Sequence[int] | None
-
-    def __post_init__(self) -> None:
-        if self.ranks is not None and len(self.ranks) != self.d - 1:
-            raise DataError(f"{len(self.ranks)} ranks for {self.d} axes", f"{self.d - 1}")
-
-    def keep(self, s: Float64[np.ndarray, " r"], bond: int, norm: float) -> int:
-        """How many of them stay."""
-        true = int(np.count_nonzero(s > _NOISE * s[0])) if s.size else 0
-        if self.ranks is not None:
-            return min(true, self.ranks[bond])
-        delta = self.error * norm / math.sqrt(self.d - 1)
-        tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
-        return min(true, int(np.count_nonzero(tails > delta)))
+def _tensor(x: np.ndarray) -> np.ndarray:
+    tensor = np.asarray(x, np.float64)
+    if not tensor.ndim:
+        raise DataError("a number without axes", "a tensor of at least one axis")
+    return tensor
 
 
-def _truncated(cores: Sequence[np.ndarray], shape: tuple[int, ...], cut: _Cut) -> TensorTrain:
-    """The sweep of truncated SVDs from the left; ``cores`` after the first are orthogonal, or are not there yet."""
-    norm, found, rest = float(np.linalg.norm(cores[0])), [], cores[0]
-    whole = len(cores) == 1
-    right = [math.prod(shape[k + 1 :]) if whole else cores[k].shape[2] for k in range(len(shape))]
-    for bond, n in enumerate(shape[:-1]):
-        left = rest.shape[0]
-        u, s, v = np.linalg.svd(rest.reshape(left * n, right[bond]), full_matrices=False)
-        rank = cut.keep(s, bond, norm)
-        found.append(u[:, :rank].reshape(left, n, rank))
-        rest = s[:rank, None] * v[:rank]
-        if not whole:
-            rest = np.tensordot(rest, cores[bond + 1], axes=1)
-    return TensorTrain((*found, rest.reshape(found[-1].shape[2] if found else 1, shape[-1], 1)))
+def _cut(matrix: np.ndarray, delta: float) -> tuple[np.ndarray, np.ndarray]:
+    """U and Σ Vᵀ without the last singular values, whose norm is at most delta."""
+    if not matrix.size:
+        return matrix[:, :0], np.zeros((0, matrix.shape[1]))
+    u, s, v = np.linalg.svd(matrix, full_matrices=False)
+    tails = np.sqrt(np.cumsum(s[::-1] ** 2))[::-1]
+    rank = int(np.count_nonzero((tails > delta) & (s > _NOISE * s[0])))
+    return u[:, :rank], s[:rank, None] * v[:rank]
+
+
+def _leading(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """An orthonormal basis of the span of the leading left singular vectors, and what the matrix is in it."""
+    rows, columns = matrix.shape
+    if rows <= columns:
+        u = np.linalg.eigh(matrix @ matrix.T)[1][:, ::-1][:, :rank]
+        return u, u.T @ matrix
+    v = np.linalg.eigh(matrix.T @ matrix)[1][:, ::-1][:, :rank]
+    q, r = np.linalg.qr(matrix @ v)
+    return q, r @ v.T
 
 
 def _right_orthogonal(cores: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -21,7 +21,7 @@ from qfedfm.core.folding import Folding, largest_ranks
 from qfedfm.core.layout import Entry, Layout
 from qfedfm.core.parts import At, Codec
 from qfedfm.core.ranks import Ranks, Spectra
-from qfedfm.core.tensortrain import TensorTrain, decompose
+from qfedfm.core.tensortrain import TensorTrain, of_ranks
 from qfedfm.layers._feedback import bounded
 from qfedfm.layers._numbers import Precision, read, read_cores, widths, write, write_cores
 
@@ -41,7 +41,7 @@ class LowRank(Codec):
 
     error: Annotated[float, Field(gt=0, lt=1)] | None = None
     bits: Annotated[float, Field(gt=0, le=32)] | None = None
-    precision: Precision = "bfloat16"
+    precision: Precision = "int8"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -215,4 +215,4 @@ def _body(
 def _trains(chosen: Ranks, tensors: list[np.ndarray] | None) -> Iterator[tuple[np.ndarray, ...]]:
     for number, tensor in enumerate(tensors or ()):
         if not chosen.dense[number] and chosen.ranks[number].any():
-            yield decompose(tensor, ranks=chosen.ranks[number].tolist()).cores
+            yield of_ranks(tensor, chosen.ranks[number].tolist()).cores

@@ -57,15 +57,20 @@ def write_cores(trains: Sequence[Cores], precision: Precision) -> bytes:
     scales, whole = [], []
     for train in trains:
         *inner, last = train
-        steps = [np.abs(core).max(axis=(0, 1)) / _STEPS for core in inner]
+        steps = [_step(core, (0, 1)) for core in inner]
         whole += [np.rint(core / step) for core, step in zip(inner, steps, strict=True)]
-        rows = np.abs(last).max(axis=(1, 2)) / _STEPS
+        rows = _step(last, (1, 2))
         whole.append(np.rint(last / rows[:, None, None]))
         scales += [*steps[:-1], steps[-1] * rows]
     if not trains:
         return b""
     numbers = np.concatenate([core.ravel() for core in whole]).astype(np.int8)
     return b"".join((np.concatenate(scales).astype("<f4").tobytes(), numbers.tobytes()))
+
+
+def _step(core: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
+    largest = np.abs(core).max(axis=axes)
+    return np.where(largest > 0, largest, 1.0) / _STEPS
 
 
 def read_cores(reader: Reader, shapes: Sequence[Sequence[tuple[int, int, int]]], precision: Precision) -> list[Cores]:
