@@ -17,6 +17,18 @@ _NOISE = 1e-7
 Cost = Callable[[Int64[np.ndarray, "t bonds"]], Float64[np.ndarray, " t"]]
 
 
+def numbers(ranks: Int64[np.ndarray, "t bonds"], axes: Int64[np.ndarray, "t d"]) -> Int64[np.ndarray, " t"]:
+    """Σ r_{k−1} n_k r_k of trains of tensors with these axes; none where the ranks are zero.
+
+    Example:
+        >>> numbers(np.array([[2], [0]]), np.array([[3, 5], [3, 5]])).tolist()
+        [16, 0]
+    """
+    ends = np.pad(ranks, ((0, 0), (1, 1)), constant_values=1)
+    found: np.ndarray = (ends[:, :-1] * axes * ends[:, 1:]).sum(axis=1) * ranks.any(axis=1)
+    return found
+
+
 @dataclass(frozen=True)
 class Ranks:
     """What `Spectra.within` and `Spectra.cheapest` choose.

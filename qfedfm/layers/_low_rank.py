@@ -20,7 +20,7 @@ from qfedfm.core.float32 import require_finite
 from qfedfm.core.folding import Folding, largest_ranks
 from qfedfm.core.layout import Entry, Layout
 from qfedfm.core.parts import At, Codec
-from qfedfm.core.ranks import Ranks, Spectra
+from qfedfm.core.ranks import Ranks, Spectra, numbers
 from qfedfm.core.tensortrain import TensorTrain, of_ranks
 from qfedfm.layers._feedback import bounded
 from qfedfm.layers._numbers import Precision, read, read_cores, widths, write, write_cores
@@ -87,12 +87,12 @@ class LowRank(Codec):
             raise PayloadError(f"an exponent of {exponent}", f"{_EXPONENTS.start} to {_EXPONENTS.stop - 1}")
         chosen = plan.read_ranks(reader)
         mask = plan.outside(chosen)
-        numbers = read(reader, int(np.count_nonzero(mask)), self.precision)
+        outside = read(reader, int(np.count_nonzero(mask)), self.precision)
         where = [number for number in range(len(plan.matrices)) if chosen.ranks[number].any()]
         trains = read_cores(reader, [plan.cores(number, chosen.ranks[number]) for number in where], self.precision)
         reader.end()
         y = np.zeros(at.layout.size)
-        y[mask] = numbers
+        y[mask] = outside
         with np.errstate(over="ignore", invalid="ignore"):  # of cores that no encoder made
             for number, train in zip(where, trains, strict=True):
                 entry, folding = plan.matrices[number]
@@ -144,9 +144,8 @@ class Plan:
 
     def cost(self, ranks: Int64[np.ndarray, "t bonds"]) -> Float64[np.ndarray, " t"]:
         """Bytes of the trains."""
-        ends = np.pad(ranks, ((0, 0), (1, 1)), constant_values=1)
-        numbers = (ends[:, :-1] * self.axes * ends[:, 1:]).sum(axis=1) * ranks.any(axis=1)
-        return np.asarray(self.widths[1] * numbers + self.widths[2] * ranks.sum(axis=1), np.float64)
+        _, number, scale = self.widths
+        return np.asarray(number * numbers(ranks, self.axes) + scale * ranks.sum(axis=1), np.float64)
 
     def nothing(self) -> Ranks:
         """All tensors dense."""

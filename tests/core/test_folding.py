@@ -64,7 +64,7 @@ def test_what_has_no_two_axes_is_refused():
         Folding.of((5,), 2, "plain")
 
 
-def numbers(tensors):
+def costs(tensors):
     """The cost of ranks, and of the tensors themselves, in numbers."""
     axes = np.array([tensor.shape for tensor in tensors])
 
@@ -110,7 +110,7 @@ def test_no_ranks_of_matrices_are_better_for_as_many_numbers():
     """Against all combinations, of matrices that are never cheaper dense."""
     rng = np.random.default_rng(4)
     tensors = [decaying(shape, rng) for shape in ((8, 24), (10, 10), (6, 30))]
-    cost, dense = numbers(tensors)
+    cost, dense = costs(tensors)
     spectra = Spectra.of(tensors)
     values = [np.linalg.svd(x, compute_uv=False) ** 2 for x in tensors]
     for budget in (40.0, 75.0, 120.0, 160.0, 200.0):
@@ -129,7 +129,7 @@ def test_no_ranks_of_matrices_are_better_for_as_many_numbers():
 def test_an_error_is_kept_and_a_budget_is_not_passed(shape):
     rng = np.random.default_rng(5)
     tensors = [rng.normal(size=shape) * scale for scale in (1.0, 0.01, 3.0)]
-    cost, dense = numbers(tensors)
+    cost, dense = costs(tensors)
     spectra, square = Spectra.of(tensors), sum(float((x**2).sum()) for x in tensors)
     before = np.inf
     for error in (0.05, 0.3, 0.6, 0.9, 1.0):
@@ -149,7 +149,7 @@ def test_an_error_is_kept_and_a_budget_is_not_passed(shape):
 def test_ranks_are_such_as_a_train_has():
     rng = np.random.default_rng(6)
     tensors = [rng.normal(size=(2, 4, 4, 2)), rng.normal(size=(3, 2, 5, 2)), np.zeros((2, 2, 2, 2))]
-    cost, dense = numbers(tensors)
+    cost, dense = costs(tensors)
     spectra = Spectra.of(tensors)
     for budget in np.arange(0.0, dense.sum(), 5).tolist():
         chosen = spectra.within(budget, cost, dense)
