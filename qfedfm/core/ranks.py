@@ -24,7 +24,7 @@ def numbers(ranks: Int64[np.ndarray, "t bonds"], axes: Int64[np.ndarray, "t d"])
         >>> numbers(np.array([[2], [0]]), np.array([[3, 5], [3, 5]])).tolist()
         [16, 0]
     """
-    ends = np.pad(ranks, ((0, 0), (1, 1)), constant_values=1)
+    ends = _with_ends(ranks)
     found: np.ndarray = (ends[:, :-1] * axes * ends[:, 1:]).sum(axis=1) * ranks.any(axis=1)
     return found
 
@@ -54,11 +54,13 @@ class Spectra:
     Args:
         values: σ > 0 of all bonds together.
         bond: tensor · (d − 1) + k, for each of them.
+        place: i, the number of larger ones in its bond.
         axes: of the tensors.
     """
 
     values: Float64[np.ndarray, " s"]
     bond: Int64[np.ndarray, " s"]
+    place: Int64[np.ndarray, " s"]
     axes: Int64[np.ndarray, "t d"]
 
     @classmethod
@@ -68,35 +70,34 @@ class Spectra:
         alike: dict[tuple[int, ...], list[int]] = {}
         for number, tensor in enumerate(tensors):
             alike.setdefault(tensor.shape, []).append(number)
-        values, places, worth = [], [], []
-        for shape, numbers in alike.items():
-            batch = np.stack([tensors[number] for number in numbers]).astype(np.float64, copy=False)
+        columns: list[tuple[np.ndarray, ...]] = []
+        for shape, same in alike.items():
+            batch = np.stack([tensors[number] for number in same]).astype(np.float64, copy=False)
             for k, cost in enumerate(_costs(shape)):
-                found = _singular_values(batch.reshape(len(numbers), math.prod(shape[: k + 1]), -1))
-                values.append(found.ravel())
-                places.append(np.repeat(np.array(numbers) * bonds + k, found.shape[1]))
-                worth.append(found.ravel() ** 2 / cost)
-        flat, place, gain = np.concatenate(values), np.concatenate(places), np.concatenate(worth)
-        order = np.argsort(-gain, kind="stable")[: np.count_nonzero(flat)]
-        return cls(flat[order], place[order], np.array([tensor.shape for tensor in tensors]))
+                found = _singular_values(batch.reshape(len(same), math.prod(shape[: k + 1]), -1))
+                many, bond = found.shape[1], np.array(same) * bonds + k
+                place = np.tile(np.arange(many), len(same))
+                columns.append((found.ravel(), np.repeat(bond, many), place, found.ravel() ** 2 / cost))
+        values, bond, place, worth = (np.concatenate(column) for column in zip(*columns, strict=True))
+        order = np.argsort(-worth, kind="stable")[: np.count_nonzero(values)]
+        return cls(values[order], bond[order], place[order], np.array([tensor.shape for tensor in tensors]))
 
     def _first(self, kept: int) -> Int64[np.ndarray, "t bonds"]:
         """The ranks when so many of the values are kept; none of a train is zero unless all are, none of no use."""
         count, d = self.axes.shape
         ranks = np.bincount(self.bond[:kept], minlength=count * (d - 1)).reshape(count, d - 1)
-        ranks = np.pad(np.maximum(ranks, ranks.any(axis=1, keepdims=True)), ((0, 0), (1, 1)), constant_values=1)
+        ranks = _with_ends(np.maximum(ranks, ranks.any(axis=1, keepdims=True)))
         for k in range(1, d):
             ranks[:, k] = np.minimum(ranks[:, k], ranks[:, k - 1] * self.axes[:, k - 1])
         for k in range(d - 1, 0, -1):
             ranks[:, k] = np.minimum(ranks[:, k], ranks[:, k + 1] * self.axes[:, k])
         return ranks[:, 1:-1]
 
-    def _lost(self, kept: int) -> Float64[np.ndarray, " t"]:
+    def _lost(self, ranks: Int64[np.ndarray, "t bonds"]) -> Float64[np.ndarray, " t"]:
         """The bound on the squared error of each tensor."""
-        count, bonds = len(self.axes), self.axes.shape[1] - 1
-        squares = np.bincount(self.bond[kept:], self.values[kept:] ** 2, count * bonds).reshape(count, bonds)
-        none = np.bincount(self.bond[:kept] // bonds, minlength=count) == 0
-        return np.asarray(np.where(none, squares.max(axis=1), squares.sum(axis=1)), np.float64)
+        tails = self.place >= ranks.ravel()[self.bond]
+        squares = np.bincount(self.bond[tails], self.values[tails] ** 2, ranks.size).reshape(ranks.shape)
+        return np.asarray(np.where(ranks.any(axis=1), squares.sum(axis=1), squares.max(axis=1)), np.float64)
 
     def within(self, budget: float, cost: Cost, dense: Float64[np.ndarray, " t"]) -> Ranks:
         """The largest ranks whose cost is within the budget; all zero where not even the smallest are.
@@ -116,8 +117,8 @@ class Spectra:
         """The smallest ranks whose squared errors sum to at most ``square``; see `within`."""
 
         def wrong(kept: int) -> bool:
-            exact = cost(self._first(kept)) >= dense
-            return float(self._lost(kept)[~exact].sum()) > square
+            ranks = self._first(kept)
+            return float(self._lost(ranks)[cost(ranks) < dense].sum()) > square
 
         kept = 1 + _last(wrong, len(self.values)) if wrong(0) else 0
         return self._choice(min(kept, len(self.values)), cost, dense)
@@ -125,6 +126,13 @@ class Spectra:
     def _choice(self, kept: int, cost: Cost, dense: np.ndarray) -> Ranks:
         ranks = self._first(kept)
         return Ranks(ranks, cost(ranks) >= dense)
+
+
+def _with_ends(ranks: Int64[np.ndarray, "t bonds"]) -> Int64[np.ndarray, "t ends"]:
+    """r₀ … r_d, with r₀ = r_d = 1."""
+    found = np.ones((len(ranks), ranks.shape[1] + 2), np.int64)
+    found[:, 1:-1] = ranks
+    return found
 
 
 def _costs(shape: tuple[int, ...]) -> list[int]:

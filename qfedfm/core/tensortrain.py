@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from qfedfm.core.errors import DataError
 
@@ -115,13 +115,27 @@ def of_ranks(x: np.ndarray, ranks: Sequence[int]) -> TensorTrain:
     tensor = _tensor(x)
     if len(ranks) != tensor.ndim - 1:
         raise DataError(f"{len(ranks)} ranks for {tensor.ndim} axes", f"{tensor.ndim - 1}")
-    found, rest, left, columns = [], tensor, 1, tensor.size
-    for n, rank in zip(tensor.shape, ranks, strict=False):
+    return all_of_ranks(tensor[None], np.array([ranks], np.int64))[0]
+
+
+def all_of_ranks(X: Float64[np.ndarray, "b ..."], ranks: Int64[np.ndarray, "b bonds"]) -> list[TensorTrain]:
+    """`of_ranks` of tensors of one shape in one sweep, each with its own ranks; lower ones are filled up with zeros."""
+    count, *shape = X.shape
+    left, columns, rest, cores = 1, math.prod(shape), X, []
+    ends = np.ones((count, len(shape) + 1), np.int64)
+    for k, n in enumerate(shape[:-1]):
         columns //= n
-        u, rest = _leading(rest.reshape(left * n, columns), rank)
-        found.append(u.reshape(left, n, len(rest)))
-        left = len(rest)
-    return TensorTrain((*found, rest.reshape(left, tensor.shape[-1], 1)))
+        ends[:, k + 1] = np.minimum(ranks[:, k], np.minimum(ends[:, k] * n, columns))
+        most = int(ends[:, k + 1].max())
+        u, rest = _leading(rest.reshape(count, left * n, columns), most)
+        rest = rest * (np.arange(most) < ends[:, k + 1, None])[..., None]
+        cores.append(u.reshape(count, left, n, most))
+        left = most
+    cores.append(rest.reshape(count, left, shape[-1], 1))
+    return [
+        TensorTrain(tuple(core[t, : r[k], :, : r[k + 1]] for k, core in enumerate(cores)))
+        for t, r in enumerate(ends.tolist())
+    ]
 
 
 def rounded(train: TensorTrain, error: float) -> TensorTrain:
@@ -206,15 +220,15 @@ def _cut(matrix: np.ndarray, delta: float) -> tuple[np.ndarray, np.ndarray]:
     return u[:, :rank], s[:rank, None] * v[:rank]
 
 
-def _leading(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """An orthonormal basis of the span of the leading left singular vectors, and what the matrix is in it."""
-    rows, columns = matrix.shape
-    if rows <= columns:
-        u = np.linalg.eigh(matrix @ matrix.T)[1][:, ::-1][:, :rank]
-        return u, u.T @ matrix
-    v = np.linalg.eigh(matrix.T @ matrix)[1][:, ::-1][:, :rank]
-    q, r = np.linalg.qr(matrix @ v)
-    return q, r @ v.T
+def _leading(batch: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """An orthonormal basis of the span of each matrix's leading left singular vectors, and the matrix in that basis."""
+    turned = batch.transpose(0, 2, 1)
+    if batch.shape[1] <= batch.shape[2]:
+        u = np.linalg.eigh(batch @ turned)[1][:, :, ::-1][:, :, :rank]
+        return u, u.transpose(0, 2, 1) @ batch
+    v = np.linalg.eigh(turned @ batch)[1][:, :, ::-1][:, :, :rank]
+    q, r = np.linalg.qr(batch @ v)
+    return q, r @ v.transpose(0, 2, 1)
 
 
 def _right_orthogonal(cores: Sequence[np.ndarray]) -> list[np.ndarray]:

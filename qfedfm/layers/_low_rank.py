@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
@@ -21,7 +21,7 @@ from qfedfm.core.folding import Folding, largest_ranks
 from qfedfm.core.layout import Entry, Layout
 from qfedfm.core.parts import At, Codec
 from qfedfm.core.ranks import Ranks, Spectra, numbers
-from qfedfm.core.tensortrain import TensorTrain, of_ranks
+from qfedfm.core.tensortrain import TensorTrain, all_of_ranks
 from qfedfm.layers._feedback import bounded
 from qfedfm.layers._numbers import Precision, read, read_cores, widths, write, write_cores
 
@@ -196,7 +196,7 @@ def _plan(codec: LowRank, layout: Layout) -> Plan:
 
 def _body(
     y: Float64[np.ndarray, " d"], exponent: int, plan: Plan, chosen: Ranks, precision: Precision,
-    tensors: list[np.ndarray] | None = None,
+    tensors: Sequence[np.ndarray] = (),
 ) -> bytes:  # fmt: skip
     """
     | bytes | field |
@@ -211,7 +211,13 @@ def _body(
     return head + write(y[plan.outside(chosen)], precision) + write_cores(list(_trains(chosen, tensors)), precision)
 
 
-def _trains(chosen: Ranks, tensors: list[np.ndarray] | None) -> Iterator[tuple[np.ndarray, ...]]:
-    for number, tensor in enumerate(tensors or ()):
-        if not chosen.dense[number] and chosen.ranks[number].any():
-            yield of_ranks(tensor, chosen.ranks[number].tolist()).cores
+def _trains(chosen: Ranks, tensors: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
+    """The cores of all trains, in the order of their tensors."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for number in np.flatnonzero(~chosen.dense & chosen.ranks.any(axis=1)).tolist():
+        alike.setdefault(tensors[number].shape, []).append(number)
+    found: dict[int, TensorTrain] = {}
+    for same in alike.values():
+        trains = all_of_ranks(np.stack([tensors[number] for number in same]), chosen.ranks[same])
+        found |= dict(zip(same, trains, strict=True))
+    return (found[number].cores for number in sorted(found))

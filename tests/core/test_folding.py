@@ -125,7 +125,7 @@ def test_no_ranks_of_matrices_are_better_for_as_many_numbers():
         assert lost(tensors, chosen) <= best * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("shape", [(8, 24), (4, 5, 6), (3, 3, 3, 4)])
+@pytest.mark.parametrize("shape", [(8, 24), (4, 5, 6), (3, 3, 3, 4), (9, 2, 2), (2, 2, 9), (16, 2, 2, 16)])
 def test_an_error_is_kept_and_a_budget_is_not_passed(shape):
     rng = np.random.default_rng(5)
     tensors = [rng.normal(size=shape) * scale for scale in (1.0, 0.01, 3.0)]
