@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int64
 
+from qfedfm.core.distortion import Bounded
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.float32 import Float32Codec
 from qfedfm.core.layout import Layout
@@ -64,11 +65,25 @@ def refuse_memory(outer: Codec, inner: Codec) -> None:
     """Refuses a codec whose memory belongs to coordinates, of which others are sent every round.
 
     Raises:
-        ConfigError: the inner codec remembers.
+        ConfigError: the inner codec remembers, or its error is no multiple of the length of what it is given.
     """
     if isinstance(inner, MemoryCodec) or inner.feeds_back:
         given = f"codec {outer.name!r} with its values through {inner.name!r}, which remembers earlier ones"
         raise ConfigError(given, "a codec without memory", f"put {inner.name!r} around {outer.name!r} instead")
+    values_delta(inner, Layout.of({"values": (1,)}))
+
+
+def values_delta(inner: Codec, sent: Layout) -> float:
+    """δ of the codec that the values go through.
+
+    Raises:
+        ConfigError: its error is bounded in another way.
+    """
+    found = inner.distortion(sent)
+    if isinstance(found, Bounded):
+        given = f"values through {inner.name!r}, whose error no multiple of their length bounds"
+        raise ConfigError(given, "an unbiased or a contractive codec")
+    return found.delta
 
 
 def inside(at: At, sent: Layout, name: str) -> At:

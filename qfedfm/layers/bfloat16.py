@@ -14,9 +14,7 @@ from qfedfm.core.float32 import require_finite
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Codec
 from qfedfm.core.registry import part
-
-_LARGEST = np.uint32(0x7F7F)
-_SIGN = np.uint32(0x8000)
+from qfedfm.layers._bfloat16 import from_bfloat16, to_bfloat16
 
 
 @part("bfloat16", paper="Kalamkar et al., 2019, arXiv 1905.12322")
@@ -43,18 +41,12 @@ class Bfloat16(Codec):
 
     def encode(self, x: Float32[np.ndarray, " d"], at: At) -> bytes:
         require_finite(x, at.layout)
-        bits = np.ascontiguousarray(x).view(np.uint32)
-        magnitude = bits & np.uint32(0x7FFFFFFF)
-        to_even = np.uint32(0x7FFF) + ((magnitude >> np.uint32(16)) & np.uint32(1))
-        rounded = np.minimum((magnitude + to_even) >> np.uint32(16), _LARGEST)
-        halves = np.asarray(rounded | ((bits >> np.uint32(16)) & _SIGN), "<u2")
-        return halves.tobytes()
+        return to_bfloat16(x).tobytes()
 
     def decode(self, body: bytes | memoryview, at: At) -> Float32[np.ndarray, " d"]:
         if len(body) != 2 * at.layout.size:
             raise PayloadError(f"a bfloat16 body of {len(body)} bytes", f"{2 * at.layout.size}")
-        bits = np.asarray(np.frombuffer(body, "<u2").astype(np.uint32) << np.uint32(16))
-        x = bits.view(np.float32)
+        x = from_bfloat16(np.frombuffer(body, "<u2"))
         require_finite(x, at.layout)
         return x
 

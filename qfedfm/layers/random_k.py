@@ -18,7 +18,7 @@ from qfedfm.core.nested import CodecField
 from qfedfm.core.parts import At, Codec
 from qfedfm.core.registry import part
 from qfedfm.layers._feedback import bounded, contraction
-from qfedfm.layers._kept import FLOAT32, count, inside, refuse_memory
+from qfedfm.layers._kept import FLOAT32, count, inside, refuse_memory, values_delta
 
 
 @part("random-k", paper="Konečný et al., 2016, arXiv 1610.05492; Stich et al., NeurIPS 2018, arXiv 1809.07599")
@@ -99,4 +99,4 @@ class RandomK(Codec):
         values, kept = self.values.distortion(sent), sent.size / layout.size
         if self.unbiased and isinstance(values, Unbiased):
             return Unbiased((1 + values.omega) / kept - 1)
-        return Contractive(kept * values.delta)
+        return Contractive(kept * values_delta(self.values, sent))

@@ -21,7 +21,7 @@ from qfedfm.core.parts import At, Codec
 from qfedfm.core.registry import part
 from qfedfm.layers import _indices
 from qfedfm.layers._feedback import contraction
-from qfedfm.layers._kept import FLOAT32, inside, largest, refuse_memory
+from qfedfm.layers._kept import FLOAT32, inside, largest, refuse_memory, values_delta
 
 
 @part("rank-pruning", paper="Cho et al., EMNLP 2024, arXiv 2401.06432")
@@ -104,7 +104,7 @@ class RankPruning(Codec):
 
     def distortion(self, layout: Layout) -> Distortion:
         shares = [kept / rank for kept, rank in zip(self._kept(layout), _ranks(layout), strict=True)]
-        return Contractive(min(shares, default=1.0) * self.values.distortion(self._sent(layout)).delta)
+        return Contractive(min(shares, default=1.0) * values_delta(self.values, self._sent(layout)))
 
 
 def _pairs(layout: Layout) -> list[tuple[Entry, Entry]]:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from qfedfm.core.body import Reader
 from qfedfm.core.checks import check_fields
-from qfedfm.core.distortion import Contractive, Distortion
+from qfedfm.core.distortion import Contractive
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.layout import Layout
 from qfedfm.core.nested import CodecField
@@ -19,7 +19,7 @@ from qfedfm.core.parts import At, Codec
 from qfedfm.core.registry import part
 from qfedfm.layers import _indices
 from qfedfm.layers._feedback import contraction
-from qfedfm.layers._kept import FLOAT32, count, inside, largest, refuse_memory
+from qfedfm.layers._kept import FLOAT32, count, inside, largest, refuse_memory, values_delta
 
 
 @part("top-k", paper="Aji & Heafield, EMNLP 2017, arXiv 1704.05021; Stich et al., NeurIPS 2018, arXiv 1809.07599")
@@ -89,8 +89,8 @@ class TopK(Codec):
         sent = self._sent(layout)
         return _indices.largest(sent.size, layout.size) + self.values.largest(sent)
 
-    def distortion(self, layout: Layout) -> Distortion:
+    def distortion(self, layout: Layout) -> Contractive:
         sent = self._sent(layout)
         sizes = self._sizes(layout).values()
         kept = min((entry.stop - entry.start) / size for entry, size in zip(sent, sizes, strict=True))
-        return Contractive(kept * self.values.distortion(sent).delta)
+        return Contractive(kept * values_delta(self.values, sent))

@@ -87,6 +87,13 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("codec", "dynamic-qsgd"): ({}, {"bits": 17.0}, {"nmse": 0.05}),
     ("codec", "terngrad"): ({}, {"coding": "entropy"}),
     ("codec", "natural"): ({}, {"coding": "entropy"}),
+    ("codec", "tensor-train"): (
+        {},
+        {"bits": 20.0, "precision": "int8"},
+        {"error": 0.05, "precision": "int8", "order": "paired"},
+        {"error": 1e-6, "precision": "float32", "factors": 3},
+    ),
+    ("codec", "truncated-svd"): ({}, {"bits": 0.5}, {"bits": 9.0, "precision": "int8"}, {"error": 0.01}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }
