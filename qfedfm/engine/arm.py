@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from qfedfm.clients.jobs import LocalOptimizer
 from qfedfm.clients.method import LocalMethod
@@ -18,8 +18,8 @@ from qfedfm.core.registry import Entry, build, entries, find
 from qfedfm.core.stack import Stack, stack
 from qfedfm.core.validation import explain
 from qfedfm.engine.schedule import Schedule
+from qfedfm.incentives.participation import Participation
 from qfedfm.incentives.selector import Selector
-from qfedfm.incentives.selectors.uniform import Uniform
 
 PartConfig = str | dict[str, Any]
 
@@ -58,6 +58,44 @@ class Training(BaseModel):
         return self.steps or (self.epochs or 1) * math.ceil(rows / self.batch_size)
 
 
+class Stage(BaseModel):
+    """Some rounds of a method with phases; what is not named is as in the method.
+
+    Args:
+        rounds: how many; None in the last stage, which takes the rest.
+        reduce: as in `Method`, and so are the others.
+        layers: likewise.
+        server: likewise.
+        local: likewise.
+        selector: likewise.
+        down: likewise.
+        training: settings that differ.
+        participation: settings of the experiment's ``[participation]`` that differ.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rounds: Annotated[int, Field(ge=1, strict=True)] | None = None
+    reduce: PartConfig | None = None
+    layers: tuple[PartConfig, ...] | None = None
+    server: PartConfig | None = None
+    local: PartConfig | None = None
+    selector: PartConfig | None = None
+    down: PartConfig | None = None
+    training: dict[str, Any] = {}
+    participation: dict[str, Any] = {}
+
+
+def _in_order(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    if any(stage.rounds is None for stage in stages[:-1]):
+        raise ValueError("a number of rounds for every stage but the last")
+    return stages
+
+
+Stages = Annotated[tuple[Stage, ...], AfterValidator(_in_order)]
+"""The stages of a method, one after the other."""
+
+
 class Method(BaseModel):
     """One line of a comparison.
 
@@ -69,6 +107,7 @@ class Method(BaseModel):
         training: settings that differ from the experiment's ``[training]`` for this method only.
         selector: who chooses the invited clients; None for that of the experiment's ``[participation]``.
         down: the codec of the way down, for the difference to what clients have; None sends the whole model.
+        stage: phases with other settings, in order; none for the experiment's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,11 +120,24 @@ class Method(BaseModel):
     # left out of the settings without a value, so that experiments from before them keep their digest
     selector: PartConfig | None = Field(default=None, exclude_if=lambda selector: selector is None)
     down: PartConfig | None = Field(default=None, exclude_if=lambda down: down is None)
+    stage: Stages = Field(default=(), exclude_if=lambda stages: not stages)
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A method with its parts built and its training settled."""
+    """A method with its parts built and its training settled.
+
+    Args:
+        name: of the method.
+        aggregator: layers, codec and reduce.
+        server: the server optimiser.
+        local: the local method.
+        training: of the clients.
+        selector: who chooses the invited clients.
+        down: the codec of the way down.
+        participation: how many are invited.
+        later: of a method with stages the later ones, each with its first round.
+    """
 
     name: str
     aggregator: Stack
@@ -93,7 +145,9 @@ class Arm:
     local: LocalMethod
     training: Training
     selector: Selector
-    down: Codec | None = None
+    down: Codec | None
+    participation: Participation
+    later: tuple[tuple[int, Arm], ...] = ()
 
     @property
     def entry(self) -> Entry:
@@ -109,13 +163,33 @@ class Arm:
 _LAYER_KINDS = ("vector layer", "codec", "cohort layer")
 
 
-def build_arm(name: str, method: Method, training: Training) -> Arm:
-    """Builds a method.
+def build_arm(name: str, method: Method, training: Training, participation: Participation) -> Arm:
+    """Builds a method with its stages.
 
     Raises:
         ConfigError: a part or an option is unknown or out of range.
         StackError: the parts do not fit together.
     """
+    first, stages = 1, []
+    for stage in method.stage or (Stage(),):
+        stages.append((first, _build(name, _staged(method, stage), training, _joining(name, participation, stage))))
+        first += stage.rounds or 0
+    return replace(stages[0][1], later=tuple(stages[1:]))
+
+
+def _staged(method: Method, stage: Stage) -> Method:
+    changes = stage.model_dump(exclude={"rounds", "training", "participation"}, exclude_none=True)
+    return method.model_copy(update={**changes, "training": _merge(method.training, stage.training)})
+
+
+def _joining(name: str, participation: Participation, stage: Stage) -> Participation:
+    try:
+        return Participation.model_validate({**participation.model_dump(), **stage.participation})
+    except ValidationError as error:
+        raise explain(error, Participation, f"compare.{name}.stage.participation") from None
+
+
+def _build(name: str, method: Method, training: Training, participation: Participation) -> Arm:
     try:
         merged = Training.model_validate(_merge(training.model_dump(exclude_none=True), method.training))
     except ValidationError as error:
@@ -123,13 +197,12 @@ def build_arm(name: str, method: Method, training: Training) -> Arm:
     layers = [build(_layer_kind(config), config) for config in method.layers]
     aggregator = stack(*layers, reduce=build("reduce", method.reduce))
     server = build("server optimiser", method.server)
-    selector = build(Selector.kind, method.selector or Uniform.name)
+    selector = build(Selector.kind, method.selector or participation.selector)
     down = None if method.down is None else build(Codec.kind, method.down)
     if down is not None and down.mirror(Layout.of({"w": (1,)})):
-        raise ConfigError(
-            f"codec {down.name!r} on the way down", "one whose receivers need no memory", "choose another"
-        )
-    return Arm(name, aggregator, server, build("local method", method.local), merged, selector, down)
+        raise ConfigError(f"codec {down.name!r} on the way down", "one whose receivers need no memory")
+    local = build("local method", method.local)
+    return Arm(name, aggregator, server, local, merged, selector, down, participation)
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from qfedfm.core.errors import ConfigError
 from qfedfm.core.progress import Watch, silent
 from qfedfm.core.registry import build
 from qfedfm.core.validation import explain
-from qfedfm.engine.arm import Arm, Method, PartConfig, Training, build_arm
+from qfedfm.engine.arm import Arm, Method, PartConfig, Stages, Training, build_arm
 from qfedfm.engine.compute import Engine
 from qfedfm.engine.custom import CustomTask
 from qfedfm.incentives.participation import Participation
@@ -116,6 +116,7 @@ class Experiment(_Model):
         hostile: hostile clients, or None.
         method: the method of an experiment without a comparison.
         compare: methods by name; runs all of them on all seeds.
+        stage: phases of every method that names none of its own; ``[[stage]]`` in TOML.
         tune: the choice of settings before the comparison, or None.
         engine: device and precision.
     """
@@ -132,6 +133,7 @@ class Experiment(_Model):
     hostile: Hostile | None = None
     method: Method = Method()
     compare: dict[str, Method] = {}
+    stage: Stages = Field(default=(), exclude_if=lambda stages: not stages)
     tune: Tune | None = None
     engine: Engine = Engine()
 
@@ -152,6 +154,10 @@ class Experiment(_Model):
     def _apart(self) -> Experiment:
         if self.compare and self.method != Method():
             raise ValueError("[method] or [compare], not both")
+        for stages in (self.stage, *(method.stage for method in self.methods.values())):
+            planned = sum(stage.rounds or 0 for stage in stages)
+            if stages and (planned >= self.total_rounds if stages[-1].rounds is None else planned != self.total_rounds):
+                raise ValueError(f"stages that make up the {self.total_rounds} rounds, not {planned}")
         if self.tune is not None:
             both = set(self.seeds) & set(self.tune.seeds)
             if both:
@@ -209,8 +215,8 @@ class Experiment(_Model):
 
     def arm(self, name: str, settings: Mapping[str, Any] | None = None) -> Arm:
         """A method with its parts built, with dotted ``settings`` (of a tuning grid) in place."""
-        invites = self.participation.selector
-        tree = {"training": {}, "selector": invites, **self.methods[name].model_dump()}
+        method = self.methods[name]
+        tree = {"training": {}, "selector": self.participation.selector, **method.model_dump()}
         for key, value in (settings or {}).items():
             part, _, option = key.partition(".")
             if part not in ("reduce", "server", "local", "training", "selector") or not option:
@@ -218,7 +224,8 @@ class Experiment(_Model):
             if isinstance(tree[part], str):
                 tree[part] = {"name": tree[part]}
             _put(tree[part], option, value)
-        return build_arm(name, Method.model_validate(tree), self.training)
+        tree["stage"] = method.stage or self.stage
+        return build_arm(name, Method.model_validate(tree), self.training, self.participation)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -116,6 +116,7 @@ class Setting:
         epoch: how often the run was resumed.
         test: whether the test rows are looked at after each round; a trial of the tuning never does.
         states: where the clients' own states lie.
+        later: of a method with stages the later ones, each with its first round.
     """
 
     arm: Arm
@@ -127,6 +128,11 @@ class Setting:
     epoch: int = 0
     test: bool = True
     states: ClientStates = field(default_factory=InMemory)
+    later: tuple[tuple[int, Setting], ...] = ()
+
+    def of(self, round_: int) -> Setting:
+        """The setting of the stage that a round belongs to."""
+        return next((setting for first, setting in reversed(self.later) if first <= round_), self)
 
     @property
     def task(self) -> Task:
@@ -185,17 +191,21 @@ class Bench:
     def setting(
         self, arm: Arm, seed: int, rounds: int, *, test: bool = True, states: ClientStates | None = None
     ) -> Setting:
-        """One run of a method on a seed."""
-        drawn, participation = self.drawn(seed), self.experiment.participation
+        """One run of a method on a seed, with all its stages."""
+        kept = InMemory() if states is None else states
+        stages = [self._stage(one, seed, rounds, test, kept) for one in (arm, *(later for _, later in arm.later))]
+        starts = [first for first, _ in arm.later]
+        return replace(stages[0], later=tuple(zip(starts, stages[1:], strict=True)))
+
+    def _stage(self, arm: Arm, seed: int, rounds: int, test: bool, states: ClientStates) -> Setting:
+        drawn, participation = self.drawn(seed), arm.participation
         invited, validation = participation.cohort(len(drawn.clients)), len(drawn.split.validation)
         bound = bind(arm.aggregator, self.engine.layout, drawn.clients, cohort=invited, validation=validation)
         arm.selector.check(len(drawn.clients), invited)
-        if arm.aggregator.reduce.personal and arm.local.server(self.engine.layout):
-            given = f"local method {arm.local.name!r} with a model for each cluster"
-            raise ConfigError(given, "one model for all clients", 'set models = "largest", or another local method')
-        if arm.aggregator.reduce.personal and arm.down is not None:
-            given = f"codec {arm.down.name!r} on the way down with a model for each cluster"
-            raise ConfigError(given, "one model for all clients", 'set models = "largest", or leave out "down"')
+        personal, layout = arm.aggregator.reduce.personal, self.engine.layout
+        if personal and (arm.local.server(layout) or arm.down is not None):
+            given = f"codec {arm.down.name!r} on the way down" if arm.down else f"local method {arm.local.name!r}"
+            remedy = 'set models = "largest", or leave it out'
+            raise ConfigError(f"{given} with a model for each cluster", "one model for all clients", remedy)
         arm.local.check(arm.training.optimizer, equal_work=len(drawn.sizes) == 1)
-        kept = InMemory() if states is None else states
-        return Setting(arm, bound, drawn, self.engine, participation, rounds, self.epoch, test, kept)
+        return Setting(arm, bound, drawn, self.engine, participation, rounds, self.epoch, test, states)

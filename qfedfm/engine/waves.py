@@ -11,6 +11,7 @@ from qfedfm.clients.jobs import ClientEngine, Job, Query, Trained
 from qfedfm.core.phases import phase
 from qfedfm.engine.rounds import OpenRound, Outputs, open_round, start, untrained
 from qfedfm.engine.setting import Setting
+from qfedfm.engine.stages import handed_over
 from qfedfm.engine.state import RunState
 
 
@@ -26,10 +27,15 @@ def play_wave(engine: ClientEngine, runs: Sequence[tuple[Setting, RunState]]) ->
     A run's numbers do not depend on the others, as far as the engine keeps groups apart: runs share training only where
     all their jobs are equal.
     """
-    opened = [open_round(setting, state, group) for group, (setting, state) in enumerate(runs)]
+    opened = [_open(setting, state, group) for group, (setting, state) in enumerate(runs)]
     _train(engine, opened)
     answers = _answer(engine, [one.queries for one in opened])
     return [one.close(outputs) for one, outputs in zip(opened, answers, strict=True)]
+
+
+def _open(setting: Setting, state: RunState, group: int) -> OpenRound:
+    stage = setting.of(state.round + 1)
+    return open_round(stage, handed_over(state, setting.of(state.round), stage), group)
 
 
 def next_round(setting: Setting, state: RunState) -> RunState:
