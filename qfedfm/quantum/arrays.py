@@ -18,14 +18,36 @@ def library(array: Array) -> Any:
     return np if isinstance(array, np.ndarray) else torch
 
 
+def blank(like: Array, shape: tuple[int, ...]) -> Array:
+    """An array of the same kind of numbers in the same place, not filled."""
+    return np.empty(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_empty(shape)
+
+
 def is_complex(array: Array) -> bool:
     """Whether the numbers are complex."""
-    return np.iscomplexobj(array) if isinstance(array, np.ndarray) else bool(array.is_complex())
+    return array.dtype.kind == "c" if isinstance(array, np.ndarray) else bool(array.is_complex())
 
 
-def gather(state: Array, index: Array) -> Array:
-    """state[…, index]."""
-    return state.take(index, axis=-1) if isinstance(state, np.ndarray) else state.index_select(-1, index)
+def gather(state: Array, index: Array, out: Array | None = None) -> Array:
+    """state[…, index], into ``out`` if given."""
+    if isinstance(state, np.ndarray):
+        return state.take(index, -1, out, "raise" if out is None else "clip")  # "raise" would copy ``out``
+    return torch.index_select(state, -1, index, out=out)
+
+
+def chosen(array: Array, index: Array) -> Array:
+    """array[:, index], for numpy by its fastest way."""
+    return array.take(index, 1) if isinstance(array, np.ndarray) else array[:, index]
+
+
+def reals(array: Array) -> Array:
+    """Complex numbers as pairs of real ones, in the same memory: the last axis becomes twice as long."""
+    return array.view(np.float64) if isinstance(array, np.ndarray) else torch.view_as_real(array).flatten(-2)
+
+
+def squares(states: Array) -> Array:
+    """|ψ|² of each amplitude."""
+    return states.real**2 + states.imag**2 if is_complex(states) else states * states
 
 
 def dagger(matrices: Array) -> Array:
@@ -33,28 +55,37 @@ def dagger(matrices: Array) -> Array:
     return matrices.conj().swapaxes(-1, -2)
 
 
-def act(matrices: Array, states: Array, low: int) -> Array:
+def act(matrices: Array, states: Array, low: int, out: Array) -> None:
     """Applies d × d matrices, one for each line of states, to the bits from ``low`` on.
 
     Args:
-        matrices: b × d × d.
+        matrices: b × d × d; real ones act on the real and the imaginary parts of complex states alike.
         states: b × … with 2ⁿ amplitudes in the last axis.
         low: 2 to the power of the lowest bit that is acted on.
+        out: for the result, other memory than that of ``states``.
     """
     batch, d = matrices.shape[:2]
+    if matrices.dtype != states.dtype:
+        states, out, low = reals(states), reals(out), 2 * low
     if low == 1:
-        return (states.reshape(batch, -1, d) @ matrices.swapaxes(1, 2)).reshape(states.shape)
-    view = states.reshape(batch, -1, d, low)
-    if view.shape[1] == 1:
-        return (matrices @ view[:, 0]).reshape(states.shape)
-    return (matrices[:, None] @ view).reshape(states.shape)
+        shape = batch, -1, d
+        library(states).matmul(states.reshape(shape), matrices.swapaxes(1, 2), out=out.reshape(shape))
+    elif states.ndim == 2 and states.shape[1] == d * low:
+        shape = batch, d, low
+        library(states).matmul(matrices, states.reshape(shape), out=out.reshape(shape))
+    else:
+        blocks = batch, -1, d, low
+        library(states).matmul(matrices[:, None], states.reshape(blocks), out=out.reshape(blocks))
 
 
-def overlap(state: Array, cotangent: Array, d: int, low: int) -> Array:
-    """Σ ψ λ† over all bits but log₂ d ones from ``low`` on, b × d × d, of b × 2ⁿ amplitudes each."""
-    batch = state.shape[0]
+def overlap(state: Array, cotangent: Array, d: int, low: int, real: bool) -> Array:
+    """Σ ψ λ† over all bits but log₂ d ones from ``low`` on, or its real part: b × d × d, of b × 2ⁿ amplitudes each."""
+    batch, split = state.shape[0], real and is_complex(state)
     if low == 1:
-        return state.reshape(batch, -1, d).swapaxes(1, 2) @ cotangent.conj().reshape(batch, -1, d)
+        products = state.reshape(batch, -1, d).swapaxes(1, 2) @ cotangent.conj().reshape(batch, -1, d)
+        return products.real if split else products
+    if split:
+        state, cotangent, low = reals(state), reals(cotangent), 2 * low
     products = state.reshape(batch, -1, d, low) @ dagger(cotangent.reshape(batch, -1, d, low))
     return products[:, 0] if products.shape[1] == 1 else products.sum(1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,11 +34,13 @@ class Plan:
         rotations: its single-qubit gates.
         first: those before everything else, in blocks that cover all qubits.
         operations: what follows.
+        tail: so many of them at the end only permute basis states and turn their phases.
     """
 
     rotations: Rotations
     first: Local
     operations: tuple[Operation, ...]
+    tail: int
 
 
 def plan_of(circuit: QuantumCircuit) -> Plan:
@@ -143,7 +145,8 @@ class _Plans:
             return Local(tuple((widths.index(width), number, low) for width, number, low in found))
 
         made = tuple(local(item) if isinstance(item, list) else item for item in others)
-        return _as_real(Plan(self._rotations(widths), local(blocks), made))
+        tail = sum(1 for _ in takewhile(lambda operation: isinstance(operation, Monomial | Diagonal), reversed(made)))
+        return _as_real(Plan(self._rotations(widths), local(blocks), made, tail))
 
     def _shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
         if key not in self.cache:
@@ -274,7 +277,7 @@ def _as_real(plan: Plan) -> Plan:
     rotations = plan.rotations
     groups = tuple(replace(group, traces=_real(group.traces)) for group in rotations.groups)
     rotations = replace(rotations, cosine=_real(rotations.cosine), sine=_real(rotations.sine), groups=groups)
-    return Plan(rotations, plan.first, tuple(_real_operation(operation) for operation in plan.operations))
+    return replace(plan, rotations=rotations, operations=tuple(map(_real_operation, plan.operations)))
 
 
 def _real(array: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jaxtyping import Float64, Int64
 
-from qfedfm.quantum.arrays import Array, dagger, gather, library
+from qfedfm.quantum.arrays import Array, chosen, dagger, gather, library
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Rotations:
         product = gates[0]
         for gate in gates[1:]:
             product = gate @ product
-        return Turned(cos, sin, gates, tuple(_kron(product[:, group.spots]) for group in self.groups))
+        return Turned(cos, sin, gates, tuple(_kron(chosen(product, group.spots)) for group in self.groups))
 
     def pullback(self, turned: Turned, overlaps: tuple[Array, ...]) -> Float64[Array, "b p"]:
         """The gradient in θ from Σ ψλ† of each block, ψ the state after the block and λ its cotangent.
@@ -73,7 +73,7 @@ class Rotations:
             (overlap.reshape(batch, overlap.shape[1], -1) @ group.traces).reshape(batch, -1, 2, 2)
             for group, overlap in zip(self.groups, overlaps, strict=True)
         ]
-        R = (found[0] if len(found) == 1 else xp.concatenate(found, 1))[:, self.back]
+        R = chosen(found[0] if len(found) == 1 else xp.concatenate(found, 1), self.back)
         gradient = 0.0
         for number in reversed(range(len(turned.gates))):
             which, gate = self.which[number], turned.gates[number]
