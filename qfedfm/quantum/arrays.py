@@ -7,10 +7,15 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 
 Array: TypeAlias = Any
 """A numpy array or a torch tensor; the constants of a plan are of the same kind as the state (see `moved`)."""
 T = TypeVar("T")
+_LARGE = 2**14
+"""Amplitudes from which on real matrices are applied in parts."""
+_PART = 256
+"""Rows or columns of a part."""
 
 
 def library(array: Array) -> Any:
@@ -47,7 +52,10 @@ def reals(array: Array) -> Array:
 
 def squares(states: Array) -> Array:
     """|ψ|² of each amplitude."""
-    return states.real**2 + states.imag**2 if is_complex(states) else states * states
+    if not is_complex(states):
+        return states * states
+    parts = reals(states) ** 2
+    return parts[..., ::2] + parts[..., 1::2]
 
 
 def dagger(matrices: Array) -> Array:
@@ -65,6 +73,9 @@ def act(matrices: Array, states: Array, low: int, out: Array) -> None:
         out: for the result, other memory than that of ``states``.
     """
     batch, d = matrices.shape[:2]
+    if states.shape[-1] >= _LARGE and isinstance(states, np.ndarray) and not is_complex(matrices):
+        _act_in_parts(matrices, states, low, out)
+        return
     if matrices.dtype != states.dtype:
         states, out, low = reals(states), reals(out), 2 * low
     if low == 1:
@@ -76,6 +87,26 @@ def act(matrices: Array, states: Array, low: int, out: Array) -> None:
     else:
         blocks = batch, -1, d, low
         library(states).matmul(matrices[:, None], states.reshape(blocks), out=out.reshape(blocks))
+
+
+def _act_in_parts(matrices: Float64[np.ndarray, "b d d"], states: np.ndarray, low: int, out: np.ndarray) -> None:
+    """`act` in products of a size that BLAS computes in place; of larger ones it would make copies first."""
+    batch, d = matrices.shape[:2]
+    pairs = is_complex(states)
+    if pairs:
+        states, out = reals(states), reals(out)
+    if low == 1:
+        right = matrices.swapaxes(1, 2)
+        if pairs:  # ⊗ 1: a real and an imaginary part are next to each other
+            right = (right[:, :, None, :, None] * np.eye(2)[:, None]).reshape(batch, 2 * d, 2 * d)
+        rows = batch, -1, _PART, right.shape[-1]
+        np.matmul(states.reshape(rows), np.ascontiguousarray(right)[:, None], out=out.reshape(rows))
+    else:
+        columns = 2 * low if pairs else low
+        width = min(columns, _PART)
+        blocks = batch, -1, d, columns // width, width
+        into = out.reshape(blocks).swapaxes(2, 3)
+        np.matmul(matrices[:, None, None], states.reshape(blocks).swapaxes(2, 3), out=into)
 
 
 def overlap(state: Array, cotangent: Array, d: int, low: int, real: bool) -> Array:

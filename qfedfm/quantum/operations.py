@@ -26,14 +26,14 @@ class Sweep:
         theta: the parameters.
         turned: the matrices of the single-qubit gates.
         inverse: their conjugate transposes; empty on the way forward.
-        overlaps: filled on the way back: Σ ψλ† of each block of each group.
+        overlaps: filled on the way back: Σ ψλ† of each block of each group, its real part where the block is real.
         gradient: filled on the way back: the gradient in θ of everything that is no single-qubit gate.
     """
 
     theta: Float64[Array, "b p"]
     turned: Turned
     inverse: tuple[Array, ...] = ()
-    overlaps: tuple[dict[int, Array], ...] = ()
+    overlaps: tuple[Array, ...] = ()
     gradient: list[Float64[Array, "b p"]] = field(default_factory=list)
 
 
@@ -67,15 +67,18 @@ class Local:
         for group, number, low in self.blocks:
             blocks = sweep.turned.blocks[group]
             found = overlap(state, cotangent, blocks.shape[-1], low, not is_complex(blocks))
-            sweep.overlaps[group][number] = found
+            sweep.overlaps[group][:, number] = found
 
-    def start(self, sweep: Sweep) -> Array:
-        """U |0…0⟩ of blocks that cover all qubits: a product of the matrices' first columns."""
-        state = None
-        for group, number, _ in self.blocks:
-            column = sweep.turned.blocks[group][:, number, :, 0]
-            state = column if state is None else (column[:, :, None] * state[:, None]).reshape(len(column), -1)
-        return state
+    def start(self, sweep: Sweep, out: Array) -> None:
+        """U |0…0⟩ of blocks that cover all qubits, into ``out``: a product of the matrices' first columns."""
+        state, *above = (sweep.turned.blocks[group][:, number, :, 0] for group, number, _ in self.blocks)
+        for column in above[:-1]:
+            state = (column[:, :, None] * state[:, None]).reshape(len(column), -1)
+        if above:
+            shape = *above[-1].shape, -1
+            library(out).multiply(above[-1][:, :, None], state[:, None], out=out.reshape(shape))
+        else:
+            out[:] = state
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,20 +149,40 @@ class Dense:
 
 
 @dataclass(frozen=True, eq=False)
-class Diagonal:
-    """Rotations exp(−iφ Z⊗Z/2) side by side, as one vector of phases exp(−i(θC + c)).
+class Factor:
+    """Phases exp(−i(θC + c)) that depend on the high bits, the low bits or all bits of a basis state.
 
     Args:
         which: the parameters that occur in them.
         C: half the sum of the gates' eigenvalues ±1, times what the parameter counts in each.
         c: half the sum of the eigenvalues times the angles' constant parts.
         scatter: which × p, ones where they belong.
+        shape: the phases' number as high × low, 1 where these bits do not matter.
     """
 
     which: Int64[Array, " q"]
-    C: Float64[Array, "q n"]
-    c: Float64[Array, " n"]
+    C: Float64[Array, "q m"]
+    c: Float64[Array, " m"]
     scatter: Float64[Array, "q p"]
+    shape: tuple[int, int]
+
+    def phases(self, sweep: Sweep, sign: complex) -> Array:
+        """exp(sign · (θC + c)), b × high × low."""
+        exponent = gather(sweep.theta, self.which) @ self.C + self.c
+        return library(exponent).exp(sign * exponent).reshape(len(exponent), *self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal:
+    """Rotations exp(−iφ Z⊗Z/2) and exp(−iφ Z/2) side by side, as a product of phases.
+
+    Args:
+        factors: at least one.
+        shape: of the basis states, as high × low.
+    """
+
+    factors: tuple[Factor, ...]
+    shape: tuple[int, int]
 
     def apply(self, pair: Pair, sweep: Sweep) -> Pair:
         """U ψ."""
@@ -171,14 +194,21 @@ class Diagonal:
 
     def _turned(self, pair: Pair, sweep: Sweep, sign: complex) -> Pair:
         states, other = pair
-        exponent = gather(sweep.theta, self.which) @ self.C + self.c
-        phase = library(exponent).exp(sign * exponent)
-        states *= phase.reshape(len(phase), *(1,) * (states.ndim - 2), -1)
+        phases = self.factors[0].phases(sweep, sign)
+        for factor in self.factors[1:]:
+            room = other.reshape(len(phases), -1, *self.shape)[:, 0]
+            phases = library(phases).multiply(phases, factor.phases(sweep, sign), out=room)
+        view = states.reshape(*states.shape[:-1], *self.shape)
+        view *= phases.reshape(len(phases), *(1,) * (states.ndim - 2), *phases.shape[1:])
         return states, other
 
     def collect(self, state: Array, cotangent: Array, sweep: Sweep) -> None:
         """Re⟨λ, −iC ψ⟩ for each parameter."""
-        sweep.gradient.append((cotangent.conj() * state).imag @ self.C.T @ self.scatter)
+        slopes = (cotangent.conj() * state).imag.reshape(len(state), *self.shape)
+        for factor in self.factors:
+            apart = [axis + 1 for axis in (0, 1) if factor.shape[axis] != self.shape[axis]]
+            found = slopes.sum(tuple(apart)) if apart else slopes
+            sweep.gradient.append(found.reshape(len(state), -1) @ factor.C.T @ factor.scatter)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from torch.autograd.function import once_differentiable
 
 from qfedfm.core.errors import ConfigError
-from qfedfm.quantum.arrays import Array, blank, dagger, gather, library, moved, squares
+from qfedfm.quantum.arrays import Array, blank, dagger, gather, moved, squares
 from qfedfm.quantum.compiler import Plan, plan_of
 from qfedfm.quantum.operations import Monomial, Sweep
 
@@ -58,7 +58,8 @@ class Program:
 
     def state(self, theta: Float64[torch.Tensor, "b p"]) -> torch.Tensor:
         """The amplitudes ⟨k|U(θ)|0⟩ up to a global phase, b × 2ⁿ; without a gradient."""
-        return torch.as_tensor(self._forward(self._array(theta.detach()))[0])
+        angles = self._array(theta.detach())
+        return torch.as_tensor(self._forward(angles, self._memory(angles))[0])
 
     def evaluate(self, theta: Float64[Array, "b p"]) -> tuple[Float64[Array, "b n"], Callable[[Array], Array]]:
         """Probabilities and v ↦ Jᵀv for each line, of a numpy array or a tensor, without torch's autograd.
@@ -72,7 +73,7 @@ class Program:
             return np.concatenate([part[0] for part in parts]), lambda v: np.concatenate(
                 [pullback(v[at : at + rows]) for (_, pullback), at in zip(parts, range(0, len(v), rows), strict=True)]
             )
-        state, sweep = self._forward(theta)
+        state, sweep = self._forward(theta, self._memory(theta))
         return squares(state), lambda v: self._backward(state, sweep, 2 * v * state)
 
     def values(self, theta: Float64[Array, "b p"]) -> Float64[Array, "b n"]:
@@ -82,22 +83,26 @@ class Program:
             ConfigError: the number of parameters is not the circuit's.
         """
         rows = self._rows(theta)
+        memory = self._memory(theta[:rows])
         if len(theta) <= rows:
-            return self._measured(theta)
+            return self._measured(theta, memory)
         found = np.empty((len(theta), 2**self.qubits))
         for at in range(0, len(theta), rows):
-            found[at : at + rows] = self._measured(theta[at : at + rows])
+            found[at : at + rows] = self._measured(theta[at : at + rows], memory)
         return found
 
-    def _measured(self, theta: Array) -> Array:
+    def _measured(self, theta: Array, memory: Array) -> Array:
         plan = self._plan(theta)
         last = len(plan.operations) - plan.tail
-        state, _ = self._forward(theta, last)
-        found = squares(state)
+        found = squares(self._forward(theta, memory, last)[0])
         for operation in plan.operations[last:]:
             if isinstance(operation, Monomial) and operation.source is not None:
                 found = gather(found, operation.source)
         return found
+
+    def _memory(self, theta: Array) -> Array:
+        """For two arrays of states."""
+        return blank(self._plan(theta).rotations.cosine, (2, len(theta), 2**self.qubits))
 
     def _rows(self, theta: Array) -> int:
         return max(1, _AMPLITUDES >> self.qubits) if isinstance(theta, np.ndarray) else max(1, len(theta))
@@ -113,20 +118,20 @@ class Program:
             self._moved[theta.device] = moved(self.plan, theta.device)
         return self._moved[theta.device]
 
-    def _forward(self, theta: Array, stop: int | None = None) -> tuple[Array, Sweep]:
+    def _forward(self, theta: Array, memory: Array, stop: int | None = None) -> tuple[Array, Sweep]:
         if theta.shape[1] != self.parameters:
             raise ConfigError(f"{theta.shape[1]} parameters", f"{self.parameters}, as the circuit has")
         plan = self._plan(theta)
         sweep = Sweep(theta, plan.rotations.turned(theta))
-        state = plan.first.start(sweep)
-        pair = state, blank(state, state.shape)
+        state, other = memory[:, : len(theta)]
+        plan.first.start(sweep, state)
         for operation in plan.operations[:stop]:
-            pair = operation.apply(pair, sweep)
-        return pair[0], sweep
+            state, other = operation.apply((state, other), sweep)
+        return state, sweep
 
     def _backward(self, state: Array, sweep: Sweep, cotangent: Array) -> Array:
         plan, turned = self._plan(sweep.theta), sweep.turned
-        overlaps: tuple[dict[int, Array], ...] = tuple({} for _ in turned.blocks)
+        overlaps = tuple(blank(blocks, blocks.shape) for blocks in turned.blocks)
         sweep = Sweep(sweep.theta, turned, tuple(dagger(blocks) for blocks in turned.blocks), overlaps)
         both, other = blank(state, (2, len(state), 2, state.shape[1]))
         both[:, 0] = state
@@ -135,8 +140,7 @@ class Program:
             operation.collect(both[:, 0], both[:, 1], sweep)
             both, other = operation.undo((both, other), sweep)
         plan.first.collect(both[:, 0], both[:, 1], sweep)
-        stacked = tuple(library(state).stack([found[number] for number in range(len(found))], 1) for found in overlaps)
-        return sum(sweep.gradient, plan.rotations.pullback(turned, stacked))
+        return sum(sweep.gradient, plan.rotations.pullback(turned, overlaps))
 
 
 class _Probabilities(torch.autograd.Function):
