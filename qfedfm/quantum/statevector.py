@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from qfedfm.core.errors import ConfigError
 from qfedfm.quantum.arrays import Array, blank, dagger, gather, moved, squares
 from qfedfm.quantum.compiler import Plan, plan_of
-from qfedfm.quantum.operations import Monomial, Sweep
+from qfedfm.quantum.operations import Monomial, Pair, Sweep
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -69,9 +69,12 @@ class Program:
         """
         rows = self._rows(theta)
         if len(theta) > rows:
-            parts = [self.evaluate(theta[at : at + rows]) for at in range(0, len(theta), rows)]
-            return np.concatenate([part[0] for part in parts]), lambda v: np.concatenate(
-                [pullback(v[at : at + rows]) for (_, pullback), at in zip(parts, range(0, len(v), rows), strict=True)]
+            found, pullbacks = np.empty((len(theta), 2**self.qubits)), []
+            for at in range(0, len(theta), rows):
+                found[at : at + rows], pullback = self.evaluate(theta[at : at + rows])
+                pullbacks.append(pullback)
+            return found, lambda v: np.concatenate(
+                [part(v[at : at + rows]) for part, at in zip(pullbacks, range(0, len(v), rows), strict=True)]
             )
         state, sweep = self._forward(theta, self._memory(theta))
         return squares(state), lambda v: self._backward(state, sweep, 2 * v * state)
@@ -91,7 +94,7 @@ class Program:
             found[at : at + rows] = self._measured(theta[at : at + rows], memory)
         return found
 
-    def _measured(self, theta: Array, memory: Array) -> Array:
+    def _measured(self, theta: Array, memory: Pair) -> Array:
         plan = self._plan(theta)
         last = len(plan.operations) - plan.tail
         found = squares(self._forward(theta, memory, last)[0])
@@ -100,9 +103,9 @@ class Program:
                 found = gather(found, operation.source)
         return found
 
-    def _memory(self, theta: Array) -> Array:
-        """For two arrays of states."""
-        return blank(self._plan(theta).rotations.cosine, (2, len(theta), 2**self.qubits))
+    def _memory(self, theta: Array) -> Pair:
+        like, shape = self._plan(theta).rotations.cosine, (len(theta), 2**self.qubits)
+        return blank(like, shape), blank(like, shape)
 
     def _rows(self, theta: Array) -> int:
         return max(1, _AMPLITUDES >> self.qubits) if isinstance(theta, np.ndarray) else max(1, len(theta))
@@ -118,12 +121,12 @@ class Program:
             self._moved[theta.device] = moved(self.plan, theta.device)
         return self._moved[theta.device]
 
-    def _forward(self, theta: Array, memory: Array, stop: int | None = None) -> tuple[Array, Sweep]:
+    def _forward(self, theta: Array, memory: Pair, stop: int | None = None) -> tuple[Array, Sweep]:
         if theta.shape[1] != self.parameters:
             raise ConfigError(f"{theta.shape[1]} parameters", f"{self.parameters}, as the circuit has")
         plan = self._plan(theta)
         sweep = Sweep(theta, plan.rotations.turned(theta))
-        state, other = memory[:, : len(theta)]
+        state, other = (array[: len(theta)] for array in memory)
         plan.first.start(sweep, state)
         for operation in plan.operations[:stop]:
             state, other = operation.apply((state, other), sweep)

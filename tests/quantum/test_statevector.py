@@ -150,16 +150,19 @@ def test_large_layers_are_parted_where_they_can_be(names: tuple[str, ...], kinds
     assert {plan.rotations.groups[group].real for group in groups} == {real}
 
 
-def test_probabilities_alone_keep_no_states() -> None:
+def test_probabilities_alone_keep_no_states_and_gradients_one_for_each_line() -> None:
     program = compile_circuit(_layers(14, "ry", "rz"))
-    theta = angles(0, program.parameters, batch=24)
+    theta, state = angles(0, program.parameters, batch=24), 16 * 2**14
     tracemalloc.start()
     found = program.values(theta)
-    peak = tracemalloc.get_traced_memory()[1]
+    alone = tracemalloc.get_traced_memory()[1]
+    probabilities, pullback = program.evaluate(theta)
+    kept = tracemalloc.get_traced_memory()[0] - found.nbytes
     tracemalloc.stop()
-    state = 16 * 2**14
-    assert peak < found.nbytes + 6 * state  # 24 states would be 24
-    np.testing.assert_allclose(found, program.evaluate(theta)[0], rtol=0, atol=1e-15)
+    assert alone < found.nbytes + 6 * state
+    assert 24 * state < kept < probabilities.nbytes + 30 * state
+    assert pullback(np.ones((24, 2**14))).shape == theta.shape
+    np.testing.assert_allclose(found, probabilities, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("qubits", [1, 2, 3, 4, 5, 6, 9])
