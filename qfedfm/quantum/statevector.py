@@ -136,7 +136,8 @@ class Program:
         plan, turned = self._plan(sweep.theta), sweep.turned
         overlaps = tuple(blank(blocks, blocks.shape) for blocks in turned.blocks)
         sweep = Sweep(sweep.theta, turned, tuple(dagger(blocks) for blocks in turned.blocks), overlaps)
-        both, other = blank(state, (2, len(state), 2, state.shape[1]))
+        shape = len(state), 2, state.shape[1]
+        both, other = blank(state, shape), blank(state, shape)
         both[:, 0] = state
         both[:, 1] = cotangent
         for operation in reversed(plan.operations):
