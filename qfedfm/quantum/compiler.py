@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qfedfm.core.errors import ConfigError
 from qfedfm.quantum import gates
-from qfedfm.quantum.circuit import linear_form
-from qfedfm.quantum.operations import Dense, Diagonal, Local, Monomial, Operation, PauliRotation
+from qfedfm.quantum.operations import Dense, Diagonal, Factor, Local, Monomial, Operation, PauliRotation
 from qfedfm.quantum.rotations import Group, Rotations
+from qfedfm.quantum.steps import PARTED, Form, Gate, Step, steps_of
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 WIDTH = 4
 """Neighbouring qubits in a block at most: larger ones cost more arithmetic, smaller ones more passes over the state."""
-Form = tuple[np.ndarray, float]
-"""Half an angle: the coefficients of the parameters and the constant part."""
+REAL_WIDTH = 3
+"""The same where the blocks of a large circuit are real."""
 _Turn = tuple[Form | None, np.ndarray, np.ndarray]
 """cos(φ/2)·C + sin(φ/2)·S: φ/2, None for 0; C; S."""
 
@@ -34,129 +34,65 @@ class Plan:
         rotations: its single-qubit gates.
         first: those before everything else, in blocks that cover all qubits.
         operations: what follows.
+        tail: so many of them at the end only permute basis states and turn their phases.
     """
 
     rotations: Rotations
     first: Local
     operations: tuple[Operation, ...]
+    tail: int
 
 
 def plan_of(circuit: QuantumCircuit) -> Plan:
     """Compiles a circuit.
-
-    A gate goes to the latest operation of its own kind if it commutes with all after that one, by a plain rule: on each
-    qubit that two share, both are diagonal.
 
     Raises:
         ConfigError: a gate that the engine does not know, a measurement, or an angle that is not linear.
     """
     if circuit.num_qubits < 1:
         raise ConfigError("a circuit without qubits", "at least one")
-    order = {parameter: index for index, parameter in enumerate(circuit.parameters)}
-    steps: list[_Step] = [_Step("local", dict.fromkeys(range(circuit.num_qubits), True))]
-    for instruction in circuit.data:
-        if instruction.operation.name != "barrier":
-            qubits = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
-            _place(steps, _read(instruction.operation, qubits, order))
-    return _Plans(circuit.num_qubits, len(order), steps).plan()
-
-
-@dataclass(frozen=True, eq=False)
-class _Gate:
-    """A gate on its way into a step.
-
-    Args:
-        kind: of the step: local, monomial, diagonal, dense or pauli.
-        qubits: that it acts on.
-        flat: whether it is diagonal.
-        what: equal for equal gates.
-        content: a matrix, a form, or what `gates.flip` says.
-    """
-
-    kind: str
-    qubits: tuple[int, ...]
-    flat: bool
-    what: Hashable
-    content: Any
-
-
-@dataclass(frozen=True, eq=False)
-class _Step:
-    """Gates of one kind that become one operation; ``flat`` says of each qubit whether all of them are diagonal."""
-
-    kind: str
-    flat: dict[int, bool]
-    gates: list[_Gate] = field(default_factory=list)
-
-    def commutes(self, gate: _Gate) -> bool:
-        return all(self.flat[qubit] and gate.flat for qubit in gate.qubits if qubit in self.flat)
-
-
-def _read(operation: Any, qubits: tuple[int, ...], order: dict[Any, int]) -> _Gate:
-    name = operation.name
-    if gates.free(operation):
-        if name not in gates.GENERATORS and name not in gates.PAIRS:
-            raise gates.unknown(name)
-        coefficients, constant = linear_form(operation.params[0], order)
-        form: Form = coefficients / 2, constant / 2
-        kind = "local" if len(qubits) == 1 else "diagonal" if name == "rzz" else "pauli"
-        return _Gate(kind, qubits, name in ("rz", "p", "rzz"), name, form)
-    controls = gates.flip(operation)
-    if controls is not None and len(qubits) > 1:
-        return _Gate("monomial", qubits, False, (controls, qubits), controls)
-    matrix = gates.matrix_of(operation)
-    flat = np.count_nonzero(matrix - np.diag(np.diag(matrix))) == 0
-    kind = "local" if len(qubits) == 1 else "monomial" if gates.is_monomial(matrix) else "dense"
-    return _Gate(kind, qubits, flat, (matrix.tobytes(), qubits), matrix)
-
-
-def _place(steps: list[_Step], gate: _Gate) -> None:
-    if gate.kind in ("local", "monomial", "diagonal"):
-        for step in reversed(steps):
-            if step.kind == gate.kind:
-                step.gates.append(gate)
-                step.flat.update({qubit: gate.flat and step.flat.get(qubit, True) for qubit in gate.qubits})
-                return
-            if not step.commutes(gate):
-                break
-    steps.append(_Step(gate.kind, dict.fromkeys(gate.qubits, gate.flat), [gate]))
+    return _Plans(circuit.num_qubits, circuit.num_parameters, steps_of(circuit)).plan()
 
 
 class _Plans:
     """Turns steps into operations; lives only while `plan_of` runs. Equal operations share their arrays."""
 
-    def __init__(self, qubits: int, parameters: int, steps: list[_Step]) -> None:
+    def __init__(self, qubits: int, parameters: int, steps: list[Step]) -> None:
         self.qubits, self.parameters, self.steps = qubits, parameters, steps
         self.cache: dict[Hashable, Any] = {}
         self.spots: list[list[_Turn]] = []
-        self.blocks: dict[int, list[list[int]]] = {}
+        self.blocks: dict[tuple[int, bool], list[list[int]]] = {}
 
     def plan(self) -> Plan:
-        makers: dict[str, Callable[[_Step], Any]] = {
-            "local": self._local, "monomial": self._monomial, "dense": self._dense, "diagonal": self._diagonal,
-            "pauli": self._pauli,
+        makers: dict[str, Callable[[Step], Any]] = {
+            "local": self._local, "real": self._local, "monomial": self._monomial, "dense": self._dense,
+            "diagonal": self._diagonal, "pauli": self._pauli,
         }  # fmt: skip
         blocks, *others = [makers[step.kind](step) for step in self.steps]
-        widths = sorted(self.blocks)
+        groups = sorted(self.blocks)
 
-        def local(found: list[tuple[int, int, int]]) -> Local:
-            return Local(tuple((widths.index(width), number, low) for width, number, low in found))
+        def local(found: list[tuple[tuple[int, bool], int, int]]) -> Local:
+            return Local(tuple((groups.index(group), number, low) for group, number, low in found))
 
         made = tuple(local(item) if isinstance(item, list) else item for item in others)
-        return _as_real(Plan(self._rotations(widths), local(blocks), made))
+        tail = sum(1 for _ in takewhile(lambda operation: isinstance(operation, Monomial | Diagonal), reversed(made)))
+        return _as_real(Plan(self._rotations(groups), local(blocks), made, tail))
 
     def _shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
         if key not in self.cache:
             self.cache[key] = make()
         return self.cache[key]
 
-    def _local(self, step: _Step) -> list[tuple[int, int, int]]:
-        """The blocks as width, number among those of this width, lowest bit; the first step's cover all qubits."""
+    def _local(self, step: Step) -> list[tuple[tuple[int, bool], int, int]]:
+        """The blocks as group, number in the group, 2 to the power of the lowest qubit; the first step's cover all.
+
+        A group is a width and whether the matrices are real.
+        """
         of: dict[int, int] = {}
         for qubit in sorted({gate.qubits[0] for gate in step.gates}):
             of[qubit] = len(self.spots)
             self.spots.append(_fused([gate for gate in step.gates if gate.qubits[0] == qubit]))
-        count = -(-self.qubits // WIDTH)
+        count = -(-self.qubits // (REAL_WIDTH if step.kind == "real" else WIDTH))
         # wide blocks first: products over high bits run best where the bits below are at least four
         edges = [-(-self.qubits * number // count) for number in range(count + 1)]
         made = []
@@ -164,12 +100,13 @@ class _Plans:
             touched = [qubit for qubit in range(first, last) if qubit in of or step is self.steps[0]]
             if touched:
                 block = [of.get(qubit, -1) for qubit in range(touched[0], touched[-1] + 1)]
-                same = self.blocks.setdefault(len(block), [])
+                group = len(block), step.kind == "real"
+                same = self.blocks.setdefault(group, [])
                 same.append(block)
-                made.append((len(block), len(same) - 1, 2 ** touched[0]))
+                made.append((group, len(same) - 1, 2 ** touched[0]))
         return made
 
-    def _monomial(self, step: _Step) -> Monomial:
+    def _monomial(self, step: Step) -> Monomial:
         def make() -> Monomial:
             source, phase = np.arange(2**self.qubits), np.ones(2**self.qubits, complex)
             for gate in step.gates:
@@ -188,7 +125,7 @@ class _Plans:
         made: Monomial = self._shared(("monomial", *(gate.what for gate in step.gates)), make)
         return made
 
-    def _dense(self, step: _Step) -> Dense:
+    def _dense(self, step: Step) -> Dense:
         (gate,) = step.gates
 
         def make() -> tuple[np.ndarray, np.ndarray]:
@@ -197,23 +134,35 @@ class _Plans:
 
         return Dense(gate.content, *self._shared(("dense", gate.qubits), make))
 
-    def _diagonal(self, step: _Step) -> Diagonal:
-        which = np.flatnonzero(np.any([gate.content[0] for gate in step.gates], axis=0))
-        C, c = np.zeros((len(which), 2**self.qubits)), np.zeros(2**self.qubits)
+    def _diagonal(self, step: Step) -> Diagonal:
+        low = self.qubits // 2 if self.qubits >= PARTED else self.qubits
+        parts: dict[tuple[int, int], list[Gate]] = {}
         for gate in step.gates:
-            (coefficients, constant), eigenvalues = gate.content, gates.signs(gate.qubits, self.qubits)
+            above, below = min(gate.qubits) >= low, max(gate.qubits) < low
+            bits = (low, self.qubits) if above else (0, low) if below else (0, self.qubits)
+            parts.setdefault(bits, []).append(gate)
+        factors = [self._factor(found, low, *bits) for bits, found in sorted(parts.items())]
+        return Diagonal(tuple(factors), (2 ** (self.qubits - low), 2**low))
+
+    def _factor(self, found: list[Gate], low: int, first: int, last: int) -> Factor:
+        which = np.flatnonzero(np.any([gate.content[0] for gate in found], axis=0))
+        C, c = np.zeros((len(which), 2 ** (last - first))), np.zeros(2 ** (last - first))
+        for gate in found:
+            (coefficients, constant), qubits = gate.content, tuple(qubit - first for qubit in gate.qubits)
+            eigenvalues = gates.signs(qubits, last - first)
             for row in np.flatnonzero(coefficients[which]):
                 C[row] += coefficients[which[row]] * eigenvalues
             c += constant * eigenvalues
-        return Diagonal(which, C, c, np.eye(self.parameters)[which])
+        shape = 2 ** (last - max(first, low)), 2 ** (min(last, low) - first)
+        return Factor(which, C, c, np.eye(self.parameters)[which], shape)
 
-    def _pauli(self, step: _Step) -> PauliRotation:
+    def _pauli(self, step: Step) -> PauliRotation:
         (gate,) = step.gates
         key = (gate.what, *gate.qubits)
         source, phase = self._shared(key, lambda: gates.minus_i_pauli(str(gate.what), gate.qubits, self.qubits))
         return PauliRotation(source, phase, *gate.content)
 
-    def _rotations(self, widths: list[int]) -> Rotations:
+    def _rotations(self, kinds: list[tuple[int, bool]]) -> Rotations:
         nothing: _Turn = (None, np.eye(2, dtype=complex), np.zeros((2, 2), complex))
         spots: list[list[_Turn]] = [*self.spots, [nothing]]
         forms = [form for spot in spots for form, _, _ in spot if form is not None]
@@ -229,15 +178,18 @@ class _Plans:
                     which[gate, place], number = number, number + 1
         W = np.array([*(form[0] for form in forms), np.zeros(self.parameters)]).reshape(len(forms) + 1, self.parameters)
         b = np.array([*(form[1] for form in forms), 0.0], np.float64)
-        numbered = [np.array(self.blocks[width]) for width in widths]
-        groups = tuple(Group(numbers % len(spots), _traces(numbers.shape[1])) for numbers in numbered)
+        numbered = [np.array(self.blocks[kind]) for kind in kinds]
+        groups = tuple(
+            Group(numbers % len(spots), _traces(width, real=real), real)
+            for numbers, (width, real) in zip(numbered, kinds, strict=True)
+        )
         flat = np.concatenate([numbers.reshape(-1) for numbers in numbered]) % len(spots)
         back = np.zeros(len(spots), np.int64)
         back[flat] = np.arange(len(flat))
         return Rotations(W, b, which, cosine, sine, groups, back)
 
 
-def _fused(sequence: list[_Gate]) -> list[_Turn]:
+def _fused(sequence: list[Gate]) -> list[_Turn]:
     """A qubit's gates in one step as cos(φ/2)·C + sin(φ/2)·S each, fixed ones multiplied into their neighbours."""
     made: list[_Turn] = []
     before = np.eye(2, dtype=complex)
@@ -253,10 +205,10 @@ def _fused(sequence: list[_Gate]) -> list[_Turn]:
     return made or [(None, before, np.zeros((2, 2), complex))]
 
 
-def _traces(width: int) -> np.ndarray:
+def _traces(width: int, *, real: bool) -> np.ndarray:
     """See `Group`: entry (i, j) of a block counts in the part of qubit q where i and j agree on the other qubits."""
     i, j = np.divmod(np.arange(4**width), 2**width)
-    made = np.zeros((4**width, width, 2, 2), complex)
+    made = np.zeros((4**width, width, 2, 2), float if real else complex)
     for qubit in range(width):
         alike = np.flatnonzero((i ^ j) & ~(1 << qubit) == 0)
         made[alike, qubit, i[alike] >> qubit & 1, j[alike] >> qubit & 1] = 1
@@ -274,7 +226,7 @@ def _as_real(plan: Plan) -> Plan:
     rotations = plan.rotations
     groups = tuple(replace(group, traces=_real(group.traces)) for group in rotations.groups)
     rotations = replace(rotations, cosine=_real(rotations.cosine), sine=_real(rotations.sine), groups=groups)
-    return Plan(rotations, plan.first, tuple(_real_operation(operation) for operation in plan.operations))
+    return replace(plan, rotations=rotations, operations=tuple(map(_real_operation, plan.operations)))
 
 
 def _real(array: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ PAIRS = ("rxx", "ryy", "rzz")
 """Rotations of two qubits that may have parameters."""
 LARGEST = 8
 """Qubits of a fixed gate that is made a matrix."""
-_ZERO = 1e-12
+ZERO = 1e-12
 
 
 def free(operation: Any) -> bool:
@@ -66,7 +66,7 @@ def flipped(content: tuple[int, int], qubits: tuple[int, ...], total: int) -> In
 
 def is_monomial(matrix: np.ndarray) -> bool:
     """One number other than 0 in every row: a permutation with phases."""
-    return bool(np.all(np.count_nonzero(np.abs(matrix) > _ZERO, axis=1) == 1))
+    return bool(np.all(np.count_nonzero(np.abs(matrix) > ZERO, axis=1) == 1))
 
 
 def embedded(matrix: np.ndarray, qubits: tuple[int, ...], total: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,9 +89,9 @@ def highest(qubits: tuple[int, ...], total: int) -> Int64[np.ndarray, " n"]:
 
 
 def signs(qubits: tuple[int, ...], total: int) -> Float64[np.ndarray, " n"]:
-    """The eigenvalue of Z⊗Z on two qubits in each basis state."""
+    """The eigenvalue of Z⊗Z… on these qubits in each basis state."""
     states = np.arange(2**total)
-    return 1.0 - 2.0 * ((states >> qubits[0] ^ states >> qubits[1]) & 1)
+    return np.asarray(1.0 - 2.0 * (sum(states >> qubit for qubit in qubits) & 1))
 
 
 def minus_i_pauli(name: str, qubits: tuple[int, ...], total: int) -> tuple[np.ndarray, np.ndarray]:

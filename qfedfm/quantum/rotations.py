@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jaxtyping import Float64, Int64
 
-from qfedfm.quantum.arrays import Array, dagger, gather, library
+from qfedfm.quantum.arrays import Array, chosen, dagger, gather, library
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,10 +16,12 @@ class Group:
     Args:
         spots: the spot of each qubit of each block, lowest qubit first.
         traces: the partial traces of a 2ʷ × 2ʷ matrix onto each of its qubits, as 4ʷ × 4w.
+        real: whether the matrices are real, though those of other blocks may not be.
     """
 
     spots: Int64[Array, "blocks w"]
     traces: Array
+    real: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,31 +54,30 @@ class Rotations:
         half = theta @ self.W.T + self.b
         xp = library(half)
         cos, sin = xp.cos(half), xp.sin(half)
-        gates = tuple(
-            gather(cos, which)[..., None, None] * cosine + gather(sin, which)[..., None, None] * sine
-            for which, cosine, sine in zip(self.which, self.cosine, self.sine, strict=True)
-        )
-        product = gates[0]
-        for gate in gates[1:]:
-            product = gate @ product
-        return Turned(cos, sin, gates, tuple(_kron(product[:, group.spots]) for group in self.groups))
+        gates = chosen(cos, self.which)[..., None, None] * self.cosine
+        gates += chosen(sin, self.which)[..., None, None] * self.sine
+        product = gates[:, 0]
+        for number in range(1, gates.shape[1]):
+            product = gates[:, number] @ product
+        blocks = (_kron(chosen(product.real if group.real else product, group.spots)) for group in self.groups)
+        return Turned(cos, sin, gates, tuple(blocks))
 
     def pullback(self, turned: Turned, overlaps: tuple[Array, ...]) -> Float64[Array, "b p"]:
         """The gradient in θ from Σ ψλ† of each block, ψ the state after the block and λ its cotangent.
 
         A gate changes the spot's matrix U by dU = (dU U†) U, and dU U† acts on this qubit alone, so that Σ ψλ† traced
         onto the qubit, R, says all: dL = Re tr(R dU U†). From the last gate to the first, dL = Re tr(R dG G†), and R
-        becomes G†RG.
+        becomes G†RG. Where all of these gates are real, so is all of R that counts.
         """
         xp, batch = library(turned.cosine), len(turned.cosine)
         found = [
             (overlap.reshape(batch, overlap.shape[1], -1) @ group.traces).reshape(batch, -1, 2, 2)
             for group, overlap in zip(self.groups, overlaps, strict=True)
         ]
-        R = (found[0] if len(found) == 1 else xp.concatenate(found, 1))[:, self.back]
+        R = chosen(found[0] if len(found) == 1 else xp.concatenate(found, 1), self.back)
         gradient = 0.0
-        for number in reversed(range(len(turned.gates))):
-            which, gate = self.which[number], turned.gates[number]
+        for number in reversed(range(len(self.which))):
+            which, gate = self.which[number], turned.gates[:, number]
             K = dagger(gate) @ R
             flipped = K.swapaxes(-1, -2)
             slopes = [(flipped * constant[number]).sum((-1, -2)).real for constant in (self.sine, self.cosine)]
@@ -93,13 +94,13 @@ class Turned:
     Args:
         cosine: cos(φ/2) of every angle, b × a.
         sine: sin(φ/2).
-        gates: for each j, b × s × 2 × 2.
+        gates: b × m × s × 2 × 2.
         blocks: for each group, b × blocks × 2ʷ × 2ʷ.
     """
 
     cosine: Float64[Array, "b a"]
     sine: Float64[Array, "b a"]
-    gates: tuple[Array, ...]
+    gates: Array
     blocks: tuple[Array, ...]
 
 

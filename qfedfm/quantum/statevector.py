@@ -12,9 +12,9 @@ from jaxtyping import Float64
 from torch.autograd.function import once_differentiable
 
 from qfedfm.core.errors import ConfigError
-from qfedfm.quantum.arrays import Array, dagger, is_complex, library, moved
+from qfedfm.quantum.arrays import Array, blank, dagger, gather, moved, squares
 from qfedfm.quantum.compiler import Plan, plan_of
-from qfedfm.quantum.operations import Sweep
+from qfedfm.quantum.operations import Monomial, Pair, Sweep
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -54,12 +54,12 @@ class Program:
         if theta.requires_grad and torch.is_grad_enabled():
             found: torch.Tensor = _Probabilities.apply(theta, self)  # type: ignore[no-untyped-call]
             return found
-        probabilities, _ = self.evaluate(self._array(theta.detach()))
-        return torch.as_tensor(probabilities)
+        return torch.as_tensor(self.values(self._array(theta.detach())))
 
     def state(self, theta: Float64[torch.Tensor, "b p"]) -> torch.Tensor:
         """The amplitudes ⟨k|U(θ)|0⟩ up to a global phase, b × 2ⁿ; without a gradient."""
-        return torch.as_tensor(self._forward(self._array(theta.detach()))[0])
+        angles = self._array(theta.detach())
+        return torch.as_tensor(self._forward(angles, self._memory(angles))[0])
 
     def evaluate(self, theta: Float64[Array, "b p"]) -> tuple[Float64[Array, "b n"], Callable[[Array], Array]]:
         """Probabilities and v ↦ Jᵀv for each line, of a numpy array or a tensor, without torch's autograd.
@@ -67,15 +67,48 @@ class Program:
         Raises:
             ConfigError: the number of parameters is not the circuit's.
         """
-        rows = max(1, _AMPLITUDES >> self.qubits) if isinstance(theta, np.ndarray) else len(theta)
+        rows = self._rows(theta)
         if len(theta) > rows:
-            parts = [self.evaluate(theta[at : at + rows]) for at in range(0, len(theta), rows)]
-            return np.concatenate([part[0] for part in parts]), lambda v: np.concatenate(
-                [pullback(v[at : at + rows]) for (_, pullback), at in zip(parts, range(0, len(v), rows), strict=True)]
+            found, pullbacks = np.empty((len(theta), 2**self.qubits)), []
+            for at in range(0, len(theta), rows):
+                found[at : at + rows], pullback = self.evaluate(theta[at : at + rows])
+                pullbacks.append(pullback)
+            return found, lambda v: np.concatenate(
+                [part(v[at : at + rows]) for part, at in zip(pullbacks, range(0, len(v), rows), strict=True)]
             )
-        state, sweep = self._forward(theta)
-        probabilities = state.real**2 + state.imag**2 if is_complex(state) else state * state
-        return probabilities, lambda v: self._backward(state, sweep, 2 * v * state)
+        state, sweep = self._forward(theta, self._memory(theta))
+        return squares(state), lambda v: self._backward(state, sweep, 2 * v * state)
+
+    def values(self, theta: Float64[Array, "b p"]) -> Float64[Array, "b n"]:
+        """The probabilities alone, which cost less: no state is kept, and what turns phases at the end is left out.
+
+        Raises:
+            ConfigError: the number of parameters is not the circuit's.
+        """
+        rows = self._rows(theta)
+        memory = self._memory(theta[:rows])
+        if len(theta) <= rows:
+            return self._measured(theta, memory)
+        found = np.empty((len(theta), 2**self.qubits))
+        for at in range(0, len(theta), rows):
+            found[at : at + rows] = self._measured(theta[at : at + rows], memory)
+        return found
+
+    def _measured(self, theta: Array, memory: Pair) -> Array:
+        plan = self._plan(theta)
+        last = len(plan.operations) - plan.tail
+        found = squares(self._forward(theta, memory, last)[0])
+        for operation in plan.operations[last:]:
+            if isinstance(operation, Monomial) and operation.source is not None:
+                found = gather(found, operation.source)
+        return found
+
+    def _memory(self, theta: Array) -> Pair:
+        like, shape = self._plan(theta).rotations.cosine, (len(theta), 2**self.qubits)
+        return blank(like, shape), blank(like, shape)
+
+    def _rows(self, theta: Array) -> int:
+        return max(1, _AMPLITUDES >> self.qubits) if isinstance(theta, np.ndarray) else max(1, len(theta))
 
     def _array(self, theta: torch.Tensor) -> Array:
         """On a CPU numpy has the smaller overhead."""
@@ -88,28 +121,30 @@ class Program:
             self._moved[theta.device] = moved(self.plan, theta.device)
         return self._moved[theta.device]
 
-    def _forward(self, theta: Array) -> tuple[Array, Sweep]:
+    def _forward(self, theta: Array, memory: Pair, stop: int | None = None) -> tuple[Array, Sweep]:
         if theta.shape[1] != self.parameters:
             raise ConfigError(f"{theta.shape[1]} parameters", f"{self.parameters}, as the circuit has")
         plan = self._plan(theta)
         sweep = Sweep(theta, plan.rotations.turned(theta))
-        state = plan.first.start(sweep)
-        for operation in plan.operations:
-            state = operation.apply(state, sweep)
+        state, other = (array[: len(theta)] for array in memory)
+        plan.first.start(sweep, state)
+        for operation in plan.operations[:stop]:
+            state, other = operation.apply((state, other), sweep)
         return state, sweep
 
     def _backward(self, state: Array, sweep: Sweep, cotangent: Array) -> Array:
         plan, turned = self._plan(sweep.theta), sweep.turned
-        overlaps: tuple[dict[int, Array], ...] = tuple({} for _ in turned.blocks)
+        overlaps = tuple(blank(blocks, blocks.shape) for blocks in turned.blocks)
         sweep = Sweep(sweep.theta, turned, tuple(dagger(blocks) for blocks in turned.blocks), overlaps)
-        xp = library(state)
-        both = xp.stack((state, cotangent), 1)
+        shape = len(state), 2, state.shape[1]
+        both, other = blank(state, shape), blank(state, shape)
+        both[:, 0] = state
+        both[:, 1] = cotangent
         for operation in reversed(plan.operations):
             operation.collect(both[:, 0], both[:, 1], sweep)
-            both = operation.undo(both, sweep)
+            both, other = operation.undo((both, other), sweep)
         plan.first.collect(both[:, 0], both[:, 1], sweep)
-        stacked = tuple(xp.stack([found[number] for number in range(len(found))], 1) for found in overlaps)
-        return sum(sweep.gradient, plan.rotations.pullback(turned, stacked))
+        return sum(sweep.gradient, plan.rotations.pullback(turned, overlaps))
 
 
 class _Probabilities(torch.autograd.Function):

@@ -12,8 +12,9 @@ from qiskit.circuit.library import QFTGate, XGate
 from qiskit.quantum_info import Statevector
 
 from qfedfm.core.errors import ConfigError
-from qfedfm.quantum import statevector
+from qfedfm.quantum import arrays, compiler, statevector, steps
 from qfedfm.quantum.circuit import Circuit
+from qfedfm.quantum.operations import Diagonal, Local, Monomial
 from qfedfm.quantum.statevector import compile_circuit
 from tests.quantum.circuits import angles, random_circuit
 
@@ -70,6 +71,98 @@ def test_values_and_gradients_are_those_of_other_libraries(seed, qubits, real, r
     theta, v = angles(seed, 3), np.random.default_rng(seed).normal(size=2**qubits)
     for found, expected in zip(ours(circuit, theta, v), reference(circuit, theta, v), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+
+
+def as_large(circuit: Circuit) -> Circuit:
+    """The circuit, compiled as one of many qubits is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "PARTED", 1)
+        patch.setattr(compiler, "PARTED", 1)
+        assert circuit.program.qubits == circuit.qubits  # compiled here, and kept
+    return circuit
+
+
+@given(st.integers(0, 2**32), st.integers(1, 7), st.booleans(), st.sampled_from([by_pennylane, by_qiskit]))
+@settings(max_examples=40, deadline=None)
+def test_large_circuits_are_those_of_other_libraries(seed, qubits, real, reference) -> None:
+    """Real matrices and phases instead of complex matrices, and matrices on parts of the states."""
+    circuit = as_large(Circuit(random_circuit(seed, qubits, gates=30, parameters=3, real=real)))
+    theta, v = angles(seed, 3), np.random.default_rng(seed).normal(size=2**qubits)
+    expected = reference(circuit, theta, v)
+    with pytest.MonkeyPatch.context() as patch:
+        if qubits > 4:
+            patch.setattr(arrays, "_LARGE", 2)
+            patch.setattr(arrays, "_PART", 2)
+        found = ours(circuit, theta, v)
+        np.testing.assert_allclose(circuit.program.values(theta[None])[0], expected[0], rtol=0, atol=1e-10)
+    tensors, pullback = circuit.program.evaluate(torch.from_numpy(theta[None]))
+    for one in (found, (tensors[0].numpy(), pullback(torch.from_numpy(v[None]))[0].numpy())):
+        for mine, theirs in zip(one, expected, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-10)
+
+
+def _layers(qubits: int, *names: str) -> QuantumCircuit:
+    theta = iter(ParameterVector("theta", 3 * qubits * len(names)))
+    circuit = QuantumCircuit(qubits)
+    for _ in range(3):
+        for name in names:
+            for qubit in range(qubits):
+                getattr(circuit, name)(next(theta), qubit)
+        circuit.cx(range(qubits - 1), range(1, qubits))
+    return circuit
+
+
+@pytest.mark.parametrize("names", [("ry",), ("ry", "rz"), ("rx",), ("rz", "ry", "rz"), ("rx", "rx"), ("p", "ry")])
+def test_large_circuits_as_they_are(names: tuple[str, ...]) -> None:
+    """14 qubits: probabilities by Qiskit, three slopes by the parameter-shift rule."""
+    qiskit = _layers(14, *names)
+    program, theta = compile_circuit(qiskit), angles(1, qiskit.num_parameters)
+    v = np.random.default_rng(1).normal(size=2**14)
+    probabilities, pullback = program.evaluate(theta[None])
+
+    def expected(point: np.ndarray) -> np.ndarray:
+        return Statevector(qiskit.assign_parameters(point)).probabilities()
+
+    np.testing.assert_allclose(probabilities[0], expected(theta), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(program.values(theta[None])[0], expected(theta), rtol=0, atol=1e-12)
+    gradient = pullback(v[None])[0]
+    for number in (0, 15 * len(names) + 3, len(theta) - 1):
+        half = np.pi / 2 * np.eye(len(theta))[number]
+        slope = v @ (expected(theta + half) - expected(theta - half)) / 2
+        assert gradient[number] == pytest.approx(slope, abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("names", "kinds", "real"),
+    [
+        (("ry", "rz"), [Monomial, Local, Diagonal, Monomial, Local, Diagonal, Monomial], True),
+        (("rx",), [Monomial, Diagonal, Local, Diagonal, Monomial, Diagonal, Local, Diagonal, Monomial], True),
+        (("ry",), [Monomial, Local, Monomial, Local, Monomial], False),  # all of it is real
+        (("rx", "ry"), [Monomial, Local, Monomial, Local, Monomial], False),  # phases between real matrices
+    ],
+)
+def test_large_layers_are_parted_where_they_can_be(names: tuple[str, ...], kinds: list[type], real: bool) -> None:
+    plan = compile_circuit(_layers(14, *names)).plan
+    assert [type(operation) for operation in plan.operations] == kinds
+    groups = {
+        group for operation in plan.operations if isinstance(operation, Local) for group, _, _ in operation.blocks
+    }
+    assert {plan.rotations.groups[group].real for group in groups} == {real}
+
+
+def test_probabilities_alone_keep_no_states_and_gradients_one_for_each_line() -> None:
+    program = compile_circuit(_layers(14, "ry", "rz"))
+    theta, state = angles(0, program.parameters, batch=24), 16 * 2**14
+    tracemalloc.start()
+    found = program.values(theta)
+    alone = tracemalloc.get_traced_memory()[1]
+    probabilities, pullback = program.evaluate(theta)
+    kept = tracemalloc.get_traced_memory()[0] - found.nbytes
+    tracemalloc.stop()
+    assert alone < found.nbytes + 6 * state
+    assert 24 * state < kept < probabilities.nbytes + 30 * state
+    assert pullback(np.ones((24, 2**14))).shape == theta.shape
+    np.testing.assert_allclose(found, probabilities, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("qubits", [1, 2, 3, 4, 5, 6, 9])

@@ -36,7 +36,7 @@ def simulator(qubits: int) -> tuple[Simulator, Simulator]:
         _, pullback = program.evaluate(point[0].reshape(len(point[0]), -1))
         return np.asarray(pullback(point[1]))
 
-    return lambda point: np.asarray(program.evaluate(point[0].reshape(len(point[0]), -1))[0]), gradient
+    return lambda point: np.asarray(program.values(point[0].reshape(len(point[0]), -1))), gradient
 
 
 def step_seconds(clients: int = 64, descents: int = 20) -> float:

@@ -23,8 +23,8 @@ class Exact(Executor):
     """|⟨k|U(θ)|0⟩|² of the ideal circuit, from its statevector."""
 
     def run(self, circuit: Circuit, parameters: Float64[np.ndarray, "b p"], key: Key) -> Outcome:
-        probabilities, _ = circuit.program.evaluate(parameters)
-        return Outcome(np.asarray(probabilities), None, len(parameters), 0)
+        probabilities = np.asarray(circuit.program.values(parameters))
+        return Outcome(probabilities, None, len(parameters), 0)
 
 
 @part("shots", paper="multinomial draws from the exact probabilities; Born, Z. Phys. 37, 863 (1926)")
