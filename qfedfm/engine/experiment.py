@@ -24,6 +24,7 @@ from qfedfm.engine.compute import Engine
 from qfedfm.engine.custom import CustomTask
 from qfedfm.incentives.participation import Participation
 from qfedfm.incentives.selector import Selector
+from qfedfm.tasks.digits import Digits
 from qfedfm.tasks.text import TextClassification
 
 if TYPE_CHECKING:
@@ -124,7 +125,9 @@ class Experiment(_Model):
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1)] = (1,)
     total_rounds: Annotated[Whole, Field(ge=1, alias="rounds")] = 4
     task: Annotated[
-        Annotated[TextClassification, Tag("text-classification")] | Annotated[CustomTask, Tag("python")],
+        Annotated[TextClassification, Tag("text-classification")]
+        | Annotated[Digits, Tag("digits")]
+        | Annotated[CustomTask, Tag("python")],
         Discriminator(_kind),
     ] = TextClassification()
     training: Training = Training()
@@ -237,7 +240,7 @@ class Experiment(_Model):
         Raises:
             ConfigError: the factory of a custom task cannot be imported or returns something else.
         """
-        return self.task if isinstance(self.task, TextClassification) else self.task.build()
+        return self.task.build() if isinstance(self.task, CustomTask) else self.task
 
     def run(
         self,
