@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from qfedfm.clients.jobs import LocalOptimizer
 from qfedfm.clients.method import LocalMethod
+from qfedfm.clients.schedule import Schedule
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.parts import Reduce, ServerOptimizer
 from qfedfm.core.registry import Entry, build, entries, find
 from qfedfm.core.stack import Stack, stack
 from qfedfm.core.validation import explain
-from qfedfm.engine.schedule import Schedule
 from qfedfm.incentives.selector import Selector
 from qfedfm.incentives.selectors.uniform import Uniform
 
