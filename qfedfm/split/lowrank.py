@@ -43,6 +43,11 @@ class Factors:
     right: Float32[np.ndarray, "k m"]
 
     @property
+    def rank(self) -> int:
+        """K."""
+        return len(self.right)
+
+    @property
     def product(self) -> Float32[np.ndarray, "n m"]:
         """X̂; infinite where it is beyond float32."""
         with np.errstate(over="ignore", invalid="ignore"):
