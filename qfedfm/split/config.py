@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from qfedfm.clients.jobs import LocalOptimizer
 from qfedfm.clients.schedule import Schedule
 
-Correction = Literal["none", "tangent", "exact"]
+Correction = Literal["none", "projected", "tangent", "exact"]
 
 
 class HFL(BaseModel):

@@ -2,13 +2,14 @@
 
 The features of a batch are a matrix X (rows × features of a row) with the singular value decomposition
 X = Σ_i σ_i u_i v_iᵀ. What travels is X̂ = U Uᵀ X = Σ_{i≤k} σ_i u_i v_iᵀ, as U (n × k) and B = ΣVᵀ (k × m). The server's
-loss L has the gradient G at X̂; of it, UᵀG and GV travel back.
+loss L has the gradient G at X̂. The mediator needs one at X:
 
-| correction | gradient at X |
-|---|---|
-| ``none`` | U Uᵀ G: what G gives if U is taken as a constant; only UᵀG travels |
-| ``tangent`` | U Uᵀ G + G V Vᵀ − U UᵀGV Vᵀ: G projected to the directions in which X̂ can move and stay of rank k |
-| ``exact`` | ``tangent`` and what the discarded singular values add: the gradient of X ↦ L(X̂(X)) |
+| correction | gradient at X | what travels back |
+|---|---|---|
+| ``none`` | G, as if X̂ were X | G |
+| ``projected`` | U Uᵀ G, the gradient of X ↦ L(U Uᵀ X) for a constant U | UᵀG |
+| ``tangent`` | U Uᵀ G + G V Vᵀ − U Uᵀ G V Vᵀ, G without what would leave the matrices of rank k | UᵀG, GV |
+| ``exact`` | the gradient of X ↦ L(X̂(X)): ``tangent`` and what the discarded singular values add | UᵀG, GV |
 
 With A_ij = u_iᵀ G v_j for i ≤ k < j, the addition is
 
@@ -67,7 +68,7 @@ class Answer:
 
     Args:
         left: UᵀG.
-        right: GV, or None without correction.
+        right: GV, or None where only the projection is wanted.
     """
 
     left: Float32[np.ndarray, "k m"]
@@ -100,10 +101,10 @@ class Spectrum:
 
 
 def answer(factors: Factors, gradient: Float32[np.ndarray, "n m"], correction: Correction) -> Answer:
-    """The server's half: the parts of G that the mediator needs."""
+    """The server's half: the parts of G that the mediator needs for a correction other than ``none``."""
     g = gradient.astype(np.float64)
     left = (factors.left.T.astype(np.float64) @ g).astype(np.float32)
-    return Answer(left, None if correction == "none" else (g @ factors.directions).astype(np.float32))
+    return Answer(left, None if correction == "projected" else (g @ factors.directions).astype(np.float32))
 
 
 def corrected(spectrum: Spectrum, reply: Answer, correction: Correction) -> Float32[np.ndarray, "n m"]:

@@ -110,7 +110,7 @@ class Mediator:
         rows, width = len(sent.features.labels), self._federation.width
         letter = self._federation.letter("core", wire.DOWN, "gradients")
         body, _ = self._post.open(letter, self.number, payload, model_length(rows * width))
-        if sent.spectrum is None or not isinstance(matrix, Factors):
+        if correction == "none" or sent.spectrum is None or not isinstance(matrix, Factors):
             return read_whole(body, step, rows, width)
         return corrected(sent.spectrum, read_answer(body, step, matrix, correction), correction)
 

@@ -5,7 +5,7 @@
 | counts | rows of each label, u4 |
 | model | step u4, then the shallow part or its gradient, f4 |
 | features | step u4, rank u2, the rows' labels (u1; u2 from 257 classes on), then f4: U and B, or X where rank is 0 |
-| gradients | step u4, then f4: UᵀG and, with correction, GV; or G where the features came whole |
+| gradients | step u4, then f4: UᵀG and GV, as the correction needs them; or G, where it or the features are whole |
 
 Little-endian throughout; the number of rows is in the header.
 """
@@ -169,7 +169,7 @@ def write_gradient(step: int, gradient: Float32[np.ndarray, "n m"] | Answer) -> 
 
 
 def read_whole(body: memoryview, step: int, rows: int, width: int) -> Float32[np.ndarray, "n m"]:
-    """G of features that came whole.
+    """G itself.
 
     Raises:
         PayloadError: of another step or length, or not finite.
@@ -187,7 +187,7 @@ def read_answer(body: memoryview, step: int, factors: Factors, correction: Corre
     reader = _at(body, step)
     left = reader.finite(rank * width).astype(np.float32).reshape(rank, width)
     right = None
-    if correction != "none":
+    if correction != "projected":
         right = reader.finite(rows * rank).astype(np.float32).reshape(rows, rank)
     reader.end()
     return Answer(left, right)

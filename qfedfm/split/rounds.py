@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
+from jaxtyping import Float32
 
 from qfedfm.core import wire
 from qfedfm.core.cohort import EMPTY, ClientId
@@ -60,10 +61,8 @@ def begin(federation: Federation) -> SplitState:
     """The state before the first round: the first model, and a census of the clients' labels."""
     post, shallow, deep = Post(federation.epoch, 0), *federation.first
     counts = _census(federation, post)
-    record = {
-        "round": 0, **_metrics(federation, shallow, deep), "train_loss": None, **_bytes(post), "mediators": [],
-        "refused": [], "diagnostics": {},
-    }  # fmt: skip
+    metrics = _metrics(federation, shallow, deep)
+    record = {"round": 0, **metrics, "train_loss": None, **_bytes(post), **_who((), []), "diagnostics": {}}
     return SplitState(0, shallow, deep, EMPTY, counts, (record,))
 
 
@@ -85,6 +84,11 @@ def _metrics(federation: Federation, shallow: np.ndarray, deep: np.ndarray) -> d
     return {name: float(value) for name, value in found.items()}
 
 
+def _who(groups: tuple[tuple[ClientId, ...], ...], refused: list[dict[str, Any]]) -> dict[str, Any]:
+    clients = sorted(client for group in groups for client in group)
+    return {"participants": clients, "mediators": [list(group) for group in groups], "refused": refused}
+
+
 def _bytes(post: Post) -> dict[str, Any]:
     traffic = post.traffic
     return {
@@ -102,19 +106,17 @@ def advance(federation: Federation, state: SplitState) -> SplitState:
     post = Post(federation.epoch, round_)
     counts = {client: state.counts[client] for client in _present(federation, round_)}
     groups = gather(counts, federation.config.clients_per_mediator)
-    play_ = _Play(federation, post, state, groups)
-    shallow, deep, optimizer = play_.train()
-    diagnostics = {"divergence": mean_divergence(groups, counts), "feature_error": play_.lost}
+    training = _Training(federation, post, state, groups)
+    shallow, deep, optimizer = training.train()
+    diagnostics = {"divergence": mean_divergence(groups, counts), "feature_error": training.lost}
     after = replace(state, round=round_)
     if np.isfinite(shallow).all() and np.isfinite(deep).all():
         after = replace(after, shallow=shallow, deep=deep, optimizer=optimizer)
     else:
         diagnostics["not_finite"] = 1.0
-    record = {
-        "round": round_, **_metrics(federation, after.shallow, after.deep), "train_loss": play_.loss, **_bytes(post),
-        "mediators": [list(group) for group in groups], "refused": play_.refused, "diagnostics": diagnostics,
-    }  # fmt: skip
-    return replace(after, history=(*state.history, record))
+    metrics, who = _metrics(federation, after.shallow, after.deep), _who(groups, training.refused)
+    seen = {"train_loss": training.loss, **_bytes(post), **who, "diagnostics": diagnostics}
+    return replace(after, history=(*state.history, {"round": round_, **metrics, **seen}))
 
 
 def _present(federation: Federation, round_: int) -> tuple[ClientId, ...]:
@@ -125,7 +127,7 @@ def _present(federation: Federation, round_: int) -> tuple[ClientId, ...]:
     return tuple(sorted(int(client) for client in drawn))
 
 
-class _Play:
+class _Training:
     """Training in one round; a mediator one of whose payloads is refused takes no further part in it."""
 
     def __init__(

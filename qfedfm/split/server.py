@@ -95,9 +95,17 @@ class Server:
         found = torch.autograd.grad(loss, (inputs, deep))
         if not all(bool(torch.isfinite(tensor).all()) for tensor in (loss, *found)):
             raise PayloadError("features with a loss or a gradient that is not finite", "finite numbers only")
-        matrix, gradient = features.matrix, found[0].numpy()
-        reply = answer(matrix, gradient, federation.config.correction) if isinstance(matrix, Factors) else gradient
-        return Judged(len(features.labels), float(loss.detach()), reply, found[1].numpy())
+        return Judged(
+            len(features.labels), float(loss.detach()), self._reply(features, found[0].numpy()), found[1].numpy()
+        )
+
+    def _reply(self, features: Features, gradient: Float32[np.ndarray, "n m"]) -> Float32[np.ndarray, "n m"] | Answer:
+        matrix, correction = features.matrix, self._federation.config.correction
+        return (
+            gradient
+            if correction == "none" or not isinstance(matrix, Factors)
+            else answer(matrix, gradient, correction)
+        )
 
     def step(self, judged: Mapping[int, Judged], step: int) -> dict[int, bytes]:
         """One step down the mean over all rows; gives the payload for each mediator."""

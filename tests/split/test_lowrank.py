@@ -56,10 +56,10 @@ def test_the_exact_gradient_is_that_of_finite_differences(n, m, rank):
 
 
 @pytest.mark.parametrize(("n", "m", "rank"), SHAPES)
-def test_without_correction_u_is_a_constant(n, m, rank):
+def test_the_projected_gradient_takes_u_as_a_constant(n, m, rank):
     x, g = matrix(n, m), matrix(n, m, "g")
     u = np.linalg.svd(x, full_matrices=False)[0][:, :rank]
-    np.testing.assert_allclose(through(x, g, rank, "none"), u @ u.T @ g, atol=1e-5)
+    np.testing.assert_allclose(through(x, g, rank, "projected"), u @ u.T @ g, atol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "m", "rank"), SHAPES)
@@ -70,7 +70,7 @@ def test_the_tangent_is_what_a_curve_of_that_rank_sees(n, m, rank):
     for correction in ("tangent", "exact"):
         assert (through(x, g, rank, correction) * along).sum() == pytest.approx((g * along).sum(), rel=1e-4, abs=1e-4)
     if rank < min(n, m):
-        assert (through(x, g, rank, "none") * along).sum() != pytest.approx((g * along).sum(), rel=1e-2)
+        assert (through(x, g, rank, "projected") * along).sum() != pytest.approx((g * along).sum(), rel=1e-2)
 
 
 def test_the_tangent_is_a_projection():
@@ -80,7 +80,7 @@ def test_the_tangent_is_a_projection():
     assert np.linalg.norm(once) < np.linalg.norm(g)
 
 
-@pytest.mark.parametrize("correction", ["none", "tangent", "exact"])
+@pytest.mark.parametrize("correction", ["projected", "tangent", "exact"])
 @pytest.mark.parametrize(
     "x",
     [np.zeros((4, 6)), np.ones((4, 6)), -np.eye(4, 6), np.full((4, 6), 1e-40), 1e30 * matrix(4, 6), np.ones((1, 1))],
@@ -105,4 +105,4 @@ def test_what_travels_back():
     assert isinstance(reply, Answer)
     np.testing.assert_allclose(np.abs(reply.right), np.abs(g @ vt[:2].T), atol=1e-4)
     np.testing.assert_allclose(reply.left, factors.left.T @ g, atol=1e-5)
-    assert answer(factors, g, "none").right is None
+    assert answer(factors, g, "projected").right is None
