@@ -10,7 +10,7 @@ import torch
 from qfedfm.clients.schedule import batches
 from qfedfm.core import wire
 from qfedfm.core.cohort import ClientId
-from qfedfm.split.federation import Federation, leaf
+from qfedfm.split.federation import Federation, Leaves
 from qfedfm.split.messages import Features, model_length, read_model, read_whole, write_numbers
 from qfedfm.split.post import Post
 
@@ -31,14 +31,15 @@ class Client:
         self._federation, self._post = federation, post
         rows = federation.split.train[client]
         self._batches: Sequence[np.ndarray] = batches(rows, config.steps, config.batch_size, key)
-        self._model = self._features = torch.empty(0)
+        self._model: Leaves = {}
+        self._features = torch.empty(0)
 
     def forward(self, payload: bytes, step: int) -> bytes:
         """The features and labels of the step's batch, whole, for the shallow part in ``payload``."""
         federation, size = self._federation, self._federation.shallow.layout.size
         letter = federation.letter("edge", wire.DOWN, "models")
         body, _ = self._post.open(letter, self.client, payload, model_length(size))
-        self._model = leaf(read_model(body, step, size))
+        self._model = federation.shallow.leaves(read_model(body, step, size))
         batch = federation.task.collate(self._batches[step])
         self._features = federation.shallow(self._model, **batch.inputs).flatten(1)
         features = Features(batch.labels.numpy(), self._features.detach().numpy())
@@ -52,6 +53,6 @@ class Client:
         letter = self._federation.letter("edge", wire.DOWN, "gradients")
         body, _ = self._post.open(letter, self.client, payload, model_length(rows * width))
         gradient = torch.from_numpy(read_whole(body, step, rows, width))
-        (found,) = torch.autograd.grad(self._features, self._model, gradient)
+        found = torch.autograd.grad(self._features, tuple(self._model.values()), gradient, materialize_grads=True)
         letter = self._federation.letter("edge", wire.UP, "models")
-        return self._post.seal(letter, self.client, write_numbers(step, found.numpy()), rows)
+        return self._post.seal(letter, self.client, write_numbers(step, self._federation.shallow.vector(found)), rows)

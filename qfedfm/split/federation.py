@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +25,18 @@ _CHUNK = 256
 """Rows of one pass when the model is tested."""
 
 
+Leaves = Mapping[str, torch.Tensor]
+"""Trainable parameters by name, each a tensor of its own that gradients are taken for."""
+
+
+def leaf(array: Float32[np.ndarray, ...]) -> torch.Tensor:
+    """A copy that gradients are taken for."""
+    return torch.from_numpy(np.array(array, np.float32)).requires_grad_()
+
+
 @dataclass(frozen=True)
 class Half:
-    """One half of the model as a function of its trainable parameters.
+    """One half of the model as a function of its trainable parameters, which leaves the module as it is.
 
     Args:
         module: with the frozen parameters.
@@ -36,16 +46,18 @@ class Half:
     module: torch.nn.Module
     layout: Layout
 
-    def __call__(self, vector: torch.Tensor, *args: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
-        """The half with ``vector`` for its parameters."""
-        views = {entry.name: vector[entry.start : entry.stop].view(entry.shape) for entry in self.layout}
-        found: torch.Tensor = functional_call(self.module, views, args, kwargs)
+    def leaves(self, vector: Float32[np.ndarray, " d"]) -> Leaves:
+        """The parameters that a vector holds."""
+        return {name: leaf(tensor) for name, tensor in self.layout.unpack(vector).items()}
+
+    def __call__(self, leaves: Leaves, *args: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
+        """The half with these parameters."""
+        found: torch.Tensor = functional_call(self.module, dict(leaves), args, kwargs)
         return found
 
-
-def leaf(vector: Float32[np.ndarray, ...]) -> torch.Tensor:
-    """A tensor of its own that gradients are taken for."""
-    return torch.from_numpy(np.array(vector, np.float32)).requires_grad_()
+    def vector(self, gradients: Sequence[torch.Tensor]) -> Float32[np.ndarray, " d"]:
+        """Gradients for `leaves` as one vector."""
+        return np.asarray(torch.cat([gradient.reshape(-1) for gradient in gradients]).numpy())
 
 
 @dataclass(frozen=True)

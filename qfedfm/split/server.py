@@ -89,15 +89,14 @@ class Server:
         dense, federation = features.dense, self._federation
         if not np.isfinite(dense).all():
             raise PayloadError("features whose product is not finite", "factors of finite features")
-        deep, inputs = leaf(self._deep.vector), leaf(dense)
+        deep, inputs = federation.deep.leaves(self._deep.vector), leaf(dense)
         outputs = federation.deep(deep, inputs.view(-1, *federation.halves.shape))
         loss = federation.task.losses(outputs, torch.from_numpy(features.labels)).mean()
-        found = torch.autograd.grad(loss, (inputs, deep))
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in (loss, *found)):
+        gradient, *own = torch.autograd.grad(loss, (inputs, *deep.values()), materialize_grads=True)
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in (loss, gradient, *own)):
             raise PayloadError("features with a loss or a gradient that is not finite", "finite numbers only")
-        return Judged(
-            len(features.labels), float(loss.detach()), self._reply(features, found[0].numpy()), found[1].numpy()
-        )
+        reply = self._reply(features, gradient.numpy())
+        return Judged(len(features.labels), float(loss.detach()), reply, federation.deep.vector(own))
 
     def _reply(self, features: Features, gradient: Float32[np.ndarray, "n m"]) -> Float32[np.ndarray, "n m"] | Answer:
         matrix, correction = features.matrix, self._federation.config.correction
