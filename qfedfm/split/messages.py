@@ -4,7 +4,7 @@
 |---|---|
 | counts | rows of each label, u4 |
 | model | step u4, then the shallow part or its gradient, f4 |
-| features | step u4, rank u2, the rows' labels (u1; u2 from 257 classes on), then f4: U and B, or X where rank is 0 |
+| features | step u4, rank u4, the rows' labels (u1; u2 from 257 classes on), then f4: U and B, or X where rank is 0 |
 | gradients | step u4, then f4: UᵀG and GV, as the correction needs them; or G, where it or the features are whole |
 
 Little-endian throughout; the number of rows is in the header.
@@ -22,7 +22,7 @@ from qfedfm.core.errors import PayloadError
 from qfedfm.split.config import Correction
 from qfedfm.split.lowrank import Answer, Factors
 
-_STEP, _RANK = 4, 2
+_STEP, _RANK = 4, 4
 
 
 def write_numbers(step: int, *arrays: Float32[np.ndarray, ...]) -> bytes:
@@ -136,7 +136,7 @@ class FeatureFormat:
         if not 1 <= samples <= self.most:
             raise PayloadError(f"features of {samples} rows", f"1 to {self.most}")
         reader = _at(body, step)
-        rank = int(reader.number("<u2"))
+        rank = int(reader.number("<u4"))
         if rank and not pays(rank, samples, self.width):
             raise PayloadError(f"features of rank {rank}", f"a rank at which {samples} × {self.width} gets shorter")
         labels = reader.numbers(self.label, samples).astype(np.int64)

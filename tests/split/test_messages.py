@@ -44,7 +44,7 @@ def test_features_come_back(rows, rank):
     sent = features(rows, rank)
     body = FORMAT.write(3, sent)
     numbers = rank * (rows + 12) if rank else rows * 12
-    assert len(body) == 4 + 2 + rows + 4 * numbers <= FORMAT.largest
+    assert len(body) == 4 + 4 + rows + 4 * numbers <= FORMAT.largest
     found = FORMAT.read(memoryview(body), rows, 3)
     assert np.array_equal(found.labels, sent.labels)
     assert np.array_equal(found.dense, sent.dense)
@@ -54,7 +54,7 @@ def test_features_come_back(rows, rank):
 def test_labels_of_many_classes_take_two_bytes():
     form = FeatureFormat(width=1, classes=300, most=2)
     sent = Features(np.array([299, 0]), np.zeros((2, 1), np.float32))
-    assert len(form.write(0, sent)) == 4 + 2 + 2 * 2 + 4 * 2
+    assert len(form.write(0, sent)) == 4 + 4 + 2 * 2 + 4 * 2
     assert form.read(memoryview(form.write(0, sent)), 2, 0).labels.tolist() == [299, 0]
 
 
@@ -70,11 +70,11 @@ def test_factors_travel_only_where_they_are_shorter(rank, rows, width):
         (lambda body: memoryview(body + b"\0"), "1 bytes too many"),
         (lambda body: memoryview(b""), "early"),
         (lambda body: patched(body, 0, b"\x09"), "step 9"),
-        (lambda body: patched(body, 4, b"\xff\xff"), "rank 65535"),
-        (lambda body: patched(body, 4, b"\x03\0"), "early"),
-        (lambda body: patched(body, 4, b"\0\0"), "early"),
-        (lambda body: patched(body, 6, b"\x05"), "label 5"),
-        (lambda body: patched(body, 20, np.float32(np.nan).tobytes()), "not finite"),
+        (lambda body: patched(body, 4, b"\xff\xff\xff\xff"), "rank 4294967295"),
+        (lambda body: patched(body, 4, b"\x03"), "early"),
+        (lambda body: patched(body, 4, b"\0"), "early"),
+        (lambda body: patched(body, 8, b"\x05"), "label 5"),
+        (lambda body: patched(body, 18, np.float32(np.nan).tobytes()), "not finite"),
         (lambda body: patched(body, len(body) - 4, np.float32(np.inf).tobytes()), "not finite"),
     ],
 )

@@ -167,11 +167,11 @@ def test_the_bytes_of_a_round_by_hand():
     record = last(TIGHT, TinySplit()).record
     head, shallow, rows, numbers = wire.OVERHEAD, 4 * HIDDEN + HIDDEN, 10, 2 * (10 + 8)
     assert record["traffic"]["core"] == {
-        "up": {"features": 9 * (head + 4 + 2 + rows + 4 * numbers), "models": 3 * (head + 4 + 4 * shallow)},
+        "up": {"features": 9 * (head + 4 + 4 + rows + 4 * numbers), "models": 3 * (head + 4 + 4 * shallow)},
         "down": {"gradients": 9 * (head + 4 + 4 * numbers), "models": 3 * (head + 4 + 4 * shallow)},
     }
     assert record["traffic"]["edge"] == {
-        "up": {"features": 18 * (head + 4 + 2 + 5 + 4 * 40), "models": 18 * (head + 4 + 4 * shallow)},
+        "up": {"features": 18 * (head + 4 + 4 + 5 + 4 * 40), "models": 18 * (head + 4 + 4 * shallow)},
         "down": {"gradients": 18 * (head + 4 + 4 * 40), "models": 18 * (head + 4 + 4 * shallow)},
     }
 
