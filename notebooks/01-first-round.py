@@ -95,7 +95,7 @@ print(f"{layout.size} numbers, {4 * layout.size} bytes in float32")
 
 # %%
 from qfedfm.clients.jobs import Job, Query
-from qfedfm.engine.schedule import batches
+from qfedfm.clients.schedule import batches
 
 rates = np.full(4, experiment.training.rate)
 test = np.concatenate([split.test[client] for client in split.clients])

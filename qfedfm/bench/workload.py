@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qfedfm.clients.schedule import batches
 from qfedfm.core.key import Key
-from qfedfm.engine.schedule import batches
 from qfedfm.tasks.protocol import Split
 from qfedfm.tasks.text import TextClassification
 

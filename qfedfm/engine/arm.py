@@ -11,13 +11,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from qfedfm.clients.jobs import LocalOptimizer
 from qfedfm.clients.method import LocalMethod
+from qfedfm.clients.schedule import Schedule
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import Codec, Reduce, ServerOptimizer
 from qfedfm.core.registry import Entry, build, entries, find
 from qfedfm.core.stack import Stack, stack
 from qfedfm.core.validation import explain
-from qfedfm.engine.schedule import Schedule
 from qfedfm.incentives.participation import Participation
 from qfedfm.incentives.selector import Selector
 

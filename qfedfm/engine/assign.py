@@ -10,9 +10,9 @@ from jaxtyping import Float32, Int64
 
 from qfedfm.clients.attack import Attack
 from qfedfm.clients.jobs import Job, Trained
+from qfedfm.clients.schedule import batches, rates
 from qfedfm.core.cohort import EMPTY, ClientId, State
 from qfedfm.engine.memories import Memories
-from qfedfm.engine.schedule import batches, rates
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
 

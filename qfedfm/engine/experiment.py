@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from qfedfm.clients.attack import Attack
 from qfedfm.core.errors import ConfigError
@@ -22,6 +22,7 @@ from qfedfm.core.validation import explain
 from qfedfm.engine.arm import Arm, Method, PartConfig, Stages, Training, build_arm
 from qfedfm.engine.compute import Engine
 from qfedfm.engine.custom import CustomTask
+from qfedfm.engine.tasks import AnyTask
 from qfedfm.incentives.participation import Participation
 from qfedfm.incentives.selector import Selector
 from qfedfm.tasks.text import TextClassification
@@ -44,11 +45,6 @@ def _different(numbers: tuple[int, ...], what: str) -> tuple[int, ...]:
     if len(set(numbers)) != len(numbers):
         raise ValueError(f"different {what}")
     return numbers
-
-
-def _kind(task: Any) -> str | None:
-    given = task.get("kind", "text-classification") if isinstance(task, Mapping) else getattr(task, "kind", None)
-    return None if given is None else str(given)
 
 
 class Hostile(_Model):
@@ -124,10 +120,7 @@ class Experiment(_Model):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "experiment"
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1)] = (1,)
     total_rounds: Annotated[Whole, Field(ge=1, alias="rounds")] = 4
-    task: Annotated[
-        Annotated[TextClassification, Tag("text-classification")] | Annotated[CustomTask, Tag("python")],
-        Discriminator(_kind),
-    ] = TextClassification()
+    task: AnyTask = TextClassification()
     training: Training = Training()
     participation: Participation = Participation()
     hostile: Hostile | None = None
@@ -244,7 +237,7 @@ class Experiment(_Model):
         Raises:
             ConfigError: the factory of a custom task cannot be imported or returns something else.
         """
-        return self.task if isinstance(self.task, TextClassification) else self.task.build()
+        return self.task.build() if isinstance(self.task, CustomTask) else self.task
 
     def run(
         self,

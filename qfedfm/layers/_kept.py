@@ -67,10 +67,19 @@ def refuse_memory(outer: Codec, inner: Codec) -> None:
     Raises:
         ConfigError: the inner codec remembers, or its error is no multiple of the length of what it is given.
     """
+    refuse_remembering(outer, inner)
+    values_delta(inner, Layout.of({"values": (1,)}))
+
+
+def refuse_remembering(outer: Codec, inner: Codec) -> None:
+    """Refuses a codec with memory inside of one that sends other coordinates every round.
+
+    Raises:
+        ConfigError: the inner codec remembers.
+    """
     if isinstance(inner, MemoryCodec) or inner.feeds_back:
         given = f"codec {outer.name!r} with its values through {inner.name!r}, which remembers earlier ones"
         raise ConfigError(given, "a codec without memory", f"put {inner.name!r} around {outer.name!r} instead")
-    values_delta(inner, Layout.of({"values": (1,)}))
 
 
 def values_delta(inner: Codec, sent: Layout) -> float:

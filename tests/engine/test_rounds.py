@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from qfedfm.clients.schedule import batches
 from qfedfm.core import wire
 from qfedfm.core.cohort import Reduced
 from qfedfm.core.errors import ConfigError, PayloadError, StackError
@@ -15,7 +16,6 @@ from qfedfm.core.stack import Bound
 from qfedfm.engine.downlink import broadcast, receive
 from qfedfm.engine.experiment import Experiment
 from qfedfm.engine.machine import client_engine
-from qfedfm.engine.schedule import batches
 from qfedfm.engine.setting import Bench
 from qfedfm.engine.state import load, save
 from qfedfm.engine.waves import begin, next_round

@@ -61,6 +61,7 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("codec", "ecdq"): ({"bits": 1.0}, {"nmse": 0.2}),
     ("codec", "drive"): ({}, {"scale": "biased"}),
     ("codec", "eden"): ({}, {"bits": 0.4}, {"bits": 1.5}, {"bits": 4}, {"bits": 8}),
+    ("codec", "block-dropout"): ({}, {"keep": 0.3, "values": "nnadq"}, {"keep": 0.9, "values": "bfloat16"}),
     ("codec", "ef21"): ({"codec": "float32"}, {"codec": "bfloat16"}),
     ("codec", "top-k"): (
         {},

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qfedfm.clients.schedule import batches, rates
 from qfedfm.core.key import Key
-from qfedfm.engine.schedule import batches, rates
 
 
 @given(rows=st.integers(1, 40), steps=st.integers(1, 12), size=st.integers(1, 16), seed=st.integers(0, 9))
