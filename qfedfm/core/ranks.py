@@ -48,8 +48,8 @@ class Spectra:
 
     The train with ranks r_k is off by at most (Σ_k Σ_{i > r_k} σ²_{k,i})^½ (Oseledets 2011, theorem 2.2). A singular
     value is worth σ²/c, c being the numbers that another rank of its bond adds where its neighbours' ranks are as large
-    as they can be. For matrices, whose only bond costs m + n, this is the best choice that there is; a tensor that
-    matters little to the whole gets low ranks, or none.
+    as they can be. For matrices, whose only bond costs m + n, this is the best choice that there is, as long as none
+    is cheaper dense; a tensor that matters little to the whole gets low ranks, or none.
 
     Args:
         values: σ > 0 of all bonds together.
