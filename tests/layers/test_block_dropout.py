@@ -53,7 +53,7 @@ def test_nnadq_sees_the_kept_tensors_one_by_one():
     x = np.where(members(BLOCKS[0]), 1000, 0.001).astype(np.float32) * np.linspace(
         0.5, 1, LAYOUT.size, dtype=np.float32
     )
-    codec = qf.layers.BlockDropout(keep=0.4, values="nnadq")
+    codec = qf.layers.BlockDropout(keep=0.4, values=qf.layers.Nnadq())
     back = codec.decode(codec.encode(x, AT), AT)
     alone = qf.layers.Nnadq()
     kept = qf.Layout.of({name: shape for name, shape in SHAPES.items() if "layer.0" in name})
@@ -64,12 +64,12 @@ def test_nnadq_sees_the_kept_tensors_one_by_one():
 
 
 def test_what_is_declared():
-    assert qf.layers.BlockDropout(values="nnadq").distortion(LAYOUT) == Bounded(1.0)
+    assert qf.layers.BlockDropout(values=qf.layers.Nnadq()).distortion(LAYOUT) == Bounded(1.0)
     assert qf.layers.BlockDropout().distortion(LAYOUT) == Contractive(0.0)
     with pytest.raises(ConfigError, match="up to 1"):
-        qf.layers.BlockDropout(values={"name": "random-k", "fraction": 0.1}).distortion(LAYOUT)
+        qf.layers.BlockDropout(values=qf.layers.RandomK(fraction=0.1)).distortion(LAYOUT)
     with pytest.raises(ConfigError, match="remembers"):
-        qf.layers.BlockDropout(values={"name": "ef21", "codec": "bfloat16"})
+        qf.layers.BlockDropout(values=qf.layers.EF21(qf.layers.Bfloat16()))
 
 
 @pytest.mark.parametrize("body", [b"", b"\0", b"\x80", b"\x10" + bytes(400)])
