@@ -13,7 +13,7 @@ from qfedfm.layers._feedback import bounded
 from qfedfm.layers._hadamard import Rotation, cuts
 
 _UNIFORM, _FOUR_PASSES, _LARGE = 128, 2**10, 2**14
-_HEADROOM = 4.0  # a scale is at most a little above 1.25 times the largest coordinate
+_HEADROOM = 4.0  # a scale can be a little more than twice the largest coordinate
 
 
 @lru_cache(maxsize=4)

@@ -180,7 +180,7 @@ def test_feedback_converges_on_a_quadratic_where_the_codec_alone_does_not():
     scales, targets = rng.uniform(0.2, 1.0, (2, 48)), rng.normal(size=(2, 48))
     optimum = (scales * targets).sum(0) / scales.sum(0)
 
-    def distance(codec, steps=200, rate=0.1):
+    def distance(codec, steps=100, rate=0.1):
         x, memories = np.zeros(48), [codec.memory(layout)] * 2
         mirrors = [codec.mirror(layout)] * 2
         for step in range(steps):
@@ -198,5 +198,5 @@ def test_feedback_converges_on_a_quadratic_where_the_codec_alone_does_not():
     feedback = qf.layers.ErrorFeedback(qf.layers.PowerSGD(1))
     near = distance(feedback)  # with a constant rate as near as the rate allows
     assert near < 0.25 * alone
-    assert distance(feedback, 300, 0.05) < 0.6 * near
-    assert distance(qf.layers.EF21(qf.layers.PowerSGD(1))) < 0.01 * alone
+    assert distance(feedback, 200, 0.05) < 0.6 * near
+    assert distance(qf.layers.EF21(qf.layers.PowerSGD(1))) < 0.05 * alone
