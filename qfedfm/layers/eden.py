@@ -46,9 +46,9 @@ class Eden(Codec):
         PayloadError: a value is NaN or infinite, or the length differs.
 
     Differs from the paper: R acts on blocks of at most 2¹⁴, each with its S, so that nothing is padded; it has three
-    Hadamard passes, and is uniformly random below 128 coordinates, see `Drive`. The random part is every (d/k)-th
-    coordinate from a random one on: each has the same chance, and no mask has to be drawn. Below 1 bit the part is
-    taken of the rotated vector, not of the vector before.
+    Hadamard passes or more, and is uniformly random below 128 coordinates, see `Drive`. The random part is every
+    (d/k)-th coordinate from a random one on: each has the same chance, and no mask has to be drawn. Below 1 bit the
+    part is taken of the rotated vector, not of the vector before.
 
     Example:
         >>> import qfedfm as qf

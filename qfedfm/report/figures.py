@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qfedfm.report.curves import draw_bytes, draw_loss, draw_rounds
 from qfedfm.report.dots import client_accuracy, comparisons, draw_clients, draw_final, draw_forest
 from qfedfm.report.look import Look, looks
+from qfedfm.report.pareto import draw_pareto, varied
 from qfedfm.report.study import Line, Study
 from qfedfm.report.svg import blank, style, svg
 from qfedfm.report.weights import draw_weights, highest, weighted
@@ -46,6 +47,19 @@ def final(study: Study, look: Mapping[str, Look], prefix: str) -> Panel | None:
     caption = "Bars: 95 % t-interval over seeds, none for a single seed. Small dots: single seeds."
     height = 1.0 + 0.34 * len(lines)
     return _panel(draw_final, study, look, prefix + "final", height, "Final accuracy", caption, legend=False)
+
+
+def pareto(study: Study, look: Mapping[str, Look], prefix: str) -> Panel | None:
+    """Accuracy against all bytes, or None where the methods send about the same."""
+    if not varied(study):
+        return None
+    legend = 0.22 * -(-len(study.methods) // 3)
+    title = "Accuracy against all bytes"
+    caption = (
+        "Bytes of all payloads in both directions, headers included; bars: 95 % t-interval over seeds. The line joins "
+        "the methods that no other one beats with fewer bytes, by the means."
+    )
+    return _panel(draw_pareto, study, look, prefix + "pareto", 3.4 + legend, title, caption)
 
 
 def curves(study: Study, look: Mapping[str, Look], prefix: str) -> list[Panel]:

@@ -35,7 +35,7 @@ class Section:
     @cached_property
     def first(self) -> list[Panel]:
         """The figures that belong beside the conclusion."""
-        found = (draw(self.study, self.looks, self.prefix) for draw in (figures.forest, figures.final))
+        found = (draw(self.study, self.looks, self.prefix) for draw in (figures.forest, figures.final, figures.pareto))
         return [panel for panel in found if panel is not None]
 
     @cached_property

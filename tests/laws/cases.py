@@ -57,8 +57,12 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("executor", "ibm"): ({"shots": 400},),
     ("executor", "ionq"): (),  # runs in a cloud only; tests/quantum/test_ionq.py holds it to a stand-in of the service
     ("executor", "aer"): ({}, {"shots": 400}, {"noise": "manila"}, {"noise": "manila", "shots": 400}),
-    ("codec", "error-feedback"): ({"codec": "float32"}, {"codec": "bfloat16"}),
     ("codec", "ecdq"): ({"bits": 1.0}, {"nmse": 0.2}),
+    ("codec", "error-feedback"): (
+        {"codec": "float32"},
+        {"codec": "bfloat16"},
+        {"codec": {"name": "powersgd", "rank": 1}},
+    ),
     ("codec", "drive"): ({}, {"scale": "biased"}),
     ("codec", "eden"): ({}, {"bits": 0.4}, {"bits": 1.5}, {"bits": 4}, {"bits": 8}),
     ("codec", "block-dropout"): ({}, {"keep": 0.3, "values": "nnadq"}, {"keep": 0.9, "values": "bfloat16"}),
@@ -95,6 +99,7 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
         {"error": 1e-6, "precision": "float32", "factors": 3},
     ),
     ("codec", "truncated-svd"): ({}, {"bits": 0.5}, {"bits": 9.0, "precision": "int8"}, {"error": 0.01}),
+    ("codec", "powersgd"): ({}, {"rank": 1}, {"rank": 1, "precision": "bfloat16"}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }

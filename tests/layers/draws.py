@@ -14,7 +14,7 @@ def outputs(codec, x, keys):
 
 
 def errors(found, x):
-    """The mean relative squared error, and the relative squared bias less the sampling noise; of one draw no bias."""
+    """The mean squared error and, its sampling noise taken off, the squared bias (0 of one draw), both over ‖x‖²."""
     square, draws = float(x.astype(np.float64) @ x), len(found)
     total = ((found - x) ** 2).sum(axis=1).mean() / square
     bias = ((found.mean(axis=0) - x) ** 2).sum() / square
