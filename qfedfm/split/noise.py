@@ -20,8 +20,8 @@ def noised(
         key: draws the noise.
 
     Example:
-        >>> noised(np.float32([3, 4]), 1.0, 0.0, Key.of(1)).round(4).tolist()
-        [0.6, 0.8]
+        >>> noised(np.float32([3, 4]), 2.5, 0.0, Key.of(1)).tolist()
+        [1.5, 2.0]
     """
     if clipping_norm is None:
         return update
