@@ -3,9 +3,9 @@
 | bytes | field |
 |---|---|
 | 4, 2, 1 | Δ as float32, the power of two that it is multiplied by, G groups |
-| G | code of each group: octave of its spread in steps, and 64 more where it is rotated |
+| G | 1 for a group that is rotated, else 0 |
 | | for each tensor its group from 1 on, 0 for zeros, in as few bits as that takes |
-| 8 | of a rotated group: σ and S as float32 |
+| 4, 4 | of each group: its root mean square σ, and S of a rotated one or the share of the dither that is subtracted |
 | | of each group: the numbers q (`Integers`) |
 """
 
@@ -24,7 +24,7 @@ from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At
 from qfedfm.layers import _gaussian, _integers
-from qfedfm.layers._allocation import OCTAVES, TURNED, ZERO, Plan, steps
+from qfedfm.layers._allocation import TURNED, ZERO, Plan, steps
 from qfedfm.layers._hadamard import Mixing
 from qfedfm.layers._integers import Integers
 from qfedfm.layers._packing import pack, unpack
@@ -41,8 +41,8 @@ def _dither(key: Key, size: int) -> Float32[np.ndarray, " d"]:
     return key.fold("ecdq", "dither").numpy().random(size, np.float32) - np.float32(0.5)
 
 
-def _mixing(key: Key, size: int, code: int) -> Mixing:
-    return Mixing(size, key.fold("ecdq", "rotation", code))
+def _mixing(key: Key, size: int, number: int) -> Mixing:
+    return Mixing(size, key.fold("ecdq", "rotation", number))
 
 
 def _cells(q: Int32[np.ndarray, " n"], step: float, spread: float) -> Float32[np.ndarray, " n"]:
@@ -56,6 +56,8 @@ def _cells(q: Int32[np.ndarray, " n"], step: float, spread: float) -> Float32[np
 
 @dataclass(frozen=True)
 class _Stream:
+    members: list[int]
+    turned: bool
     scales: bytes
     integers: Integers
 
@@ -69,20 +71,20 @@ def _gather(x: np.ndarray, layout: Layout, members: Sequence[int]) -> np.ndarray
     return np.concatenate([x[entry.start : entry.stop] for entry in entries])
 
 
-def _plain(x: Float32[np.ndarray, " n"], dither: Float32[np.ndarray, " n"], step: float) -> _Stream:
-    return _Stream(b"", Integers(np.rint(x * np.float32(1 / step) + dither).astype(np.int32)))
+def _plain(x: Float32[np.ndarray, " n"], dither: Float32[np.ndarray, " n"], step: float) -> tuple[Integers, float]:
+    """The dithered numbers, and 6V: a share that depends on x alone, so that the mean stays right."""
+    scaled = x * np.float32(1 / step)
+    fraction = scaled - np.floor(scaled)
+    variance = float(np.mean(fraction * (1 - fraction)))
+    return Integers(np.rint(scaled + dither).astype(np.int32)), 6 * variance
 
 
-def _turned(x: Float32[np.ndarray, " n"], mixing: Mixing, step: float) -> _Stream | None:
-    """None where no scale would make it unbiased."""
+def _turned(x: Float32[np.ndarray, " n"], mixing: Mixing, step: float, spread: float) -> tuple[Integers, float] | None:
+    """The rotated numbers and S; None where no scale would make them unbiased."""
     y = mixing.forward(x)
     q = np.rint(y * np.float32(1 / step)).astype(np.int32)
-    square = float(y @ y)
-    spread = float(np.float32(np.sqrt(square / y.size)))
     against = float(y @ _cells(q, step, spread))
-    if against <= 0:
-        return None
-    return _Stream(_SCALES.pack(spread, square / against), Integers(q))
+    return None if against <= 0 else (Integers(q), float(y @ y) / against)
 
 
 @dataclass(frozen=True)
@@ -96,38 +98,39 @@ class Message:
 
     plan: Plan
     at: At
-    _streams: dict[int, tuple[list[int], _Stream]] = field(default_factory=dict)
+    _streams: list[_Stream] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        tensors, codes = self.plan.tensors, self.plan.codes
+        tensors, codes, key, layout = self.plan.tensors, self.plan.codes, self.at.key, self.at.layout
         dither = None
-        for code in np.unique(codes).tolist():
-            if code == ZERO:
-                continue
+        for number, code in enumerate(np.unique(codes[codes != ZERO]).tolist()):
             members = np.flatnonzero(codes == code).tolist()
-            values, step = _gather(tensors.x, self.at.layout, members), float(self.plan.wide[members[0]])
-            stream = _turned(values, _mixing(self.at.key, values.size, code), step) if code >= TURNED else None
-            if stream is not None:
-                self._streams[code] = (members, stream)
+            step, spread = float(self.plan.wide[members[0]]), float(self.plan.spreads[members[0]])
+            x = _gather(tensors.x, layout, members)
+            turned = _turned(x, _mixing(key, x.size, number), step, spread) if code >= TURNED else None
+            if turned is not None:
+                self._streams.append(_Stream(members, True, _SCALES.pack(spread, turned[1]), turned[0]))
                 continue
-            dither = _dither(self.at.key, tensors.x.size) if dither is None else dither
-            plain = _plain(values, _gather(dither, self.at.layout, members), step)
-            self._streams[code % TURNED] = (members, plain)
+            dither = _dither(key, tensors.x.size) if dither is None else dither
+            numbers, share = _plain(x, _gather(dither, layout, members), step)
+            self._streams.append(_Stream(members, False, _SCALES.pack(spread, share), numbers))
 
     @property
     def bits(self) -> float:
         """About how long the body is."""
-        ways = 8 * (_HEAD.size + len(self._streams)) + (_width(len(self._streams)) * (len(self.plan.codes) + 7))
-        return ways + sum(stream.bits for _, stream in self._streams.values())
+        count = len(self._streams)
+        ways = 8 * (_HEAD.size + count) + _width(count) * (len(self.plan.codes) + 7)
+        return ways + sum(stream.bits for stream in self._streams)
 
     def body(self, exponent: int) -> bytes:
         """The body, for an update that was divided by 2^exponent."""
         count = len(self._streams)
         groups = np.zeros(len(self.plan.codes), np.int64)
-        for number, (members, _) in enumerate(self._streams.values(), 1):
-            groups[members] = number
-        parts = [_HEAD.pack(self.plan.step, exponent, count), bytes(self._streams), pack(groups, _width(count))]
-        for _, stream in self._streams.values():
+        for number, stream in enumerate(self._streams, 1):
+            groups[stream.members] = number
+        ways = bytes(stream.turned for stream in self._streams)
+        parts = [_HEAD.pack(self.plan.step, exponent, count), ways, pack(groups, _width(count))]
+        for stream in self._streams:
             parts += [stream.scales, stream.integers.encode()]
         return b"".join(parts)
 
@@ -139,29 +142,32 @@ def fill(x: Float32[np.ndarray, " d"], reader: Reader, step: float, groups: int,
         PayloadError: the body is not one that `Message.body` writes.
     """
     layout = at.layout
-    codes = list(reader.take(groups))
-    if len(set(codes)) != groups or max(codes) >= 2 * TURNED:
-        raise PayloadError(f"codes of groups {codes}", f"different ones below {2 * TURNED}")
+    ways = list(reader.take(groups))
     owner = unpack(reader, _width(groups), len(layout.entries))
-    if set(owner.tolist()) - {0} != set(range(1, groups + 1)):
-        raise PayloadError("tensors in groups that do not exist, or groups without tensors", f"1 to {groups}")
-    dither = _dither(at.key, layout.size) if min(codes) < TURNED else x
-    for number, code in enumerate(codes, 1):
-        members = np.flatnonzero(owner == number).tolist()
-        wide = float(step * steps(code % TURNED - OCTAVES))
-        y = _values(reader, code, wide, _gather(dither, layout, members), at.key)
+    if max(ways) > 1 or set(owner.tolist()) - {0} != set(range(1, groups + 1)):
+        raise PayloadError("groups that do not exist, or without tensors, or sent in no known way", f"1 to {groups}")
+    dither = x if all(ways) else _dither(at.key, layout.size)
+    for number, turned in enumerate(ways):
+        members = np.flatnonzero(owner == number + 1).tolist()
+        size = sum(layout.entries[member].stop - layout.entries[member].start for member in members)
+        mixing = _mixing(at.key, size, number) if turned else None
+        y = _values(reader, step, mixing, _gather(dither, layout, members))
         for member in members:
             entry = layout.entries[member]
             x[entry.start : entry.stop], y = y[: entry.stop - entry.start], y[entry.stop - entry.start :]
 
 
 def _values(
-    reader: Reader, code: int, step: float, dither: Float32[np.ndarray, " n"], key: Key
+    reader: Reader, step: float, mixing: Mixing | None, dither: Float32[np.ndarray, " n"]
 ) -> Float32[np.ndarray, " n"]:
-    if code < TURNED:
-        return np.asarray((_integers.decode(reader, dither.size) - dither) * np.float32(step), np.float32)
     spread, scale = _SCALES.unpack(reader.take(_SCALES.size))
-    if not (0 < scale < 2.0**30 and 2.0**-60 < spread < 2.0**20 and 2.0**-12 < step / spread < 2.0**8):
-        raise PayloadError(f"a rotated group of spread {spread}, scale {scale} and step {step}", "positive numbers")
+    if not (2.0**-80 < spread < 2.0**20 and 0 <= scale < 2.0**30):
+        raise PayloadError(f"a group of spread {spread} and scale {scale}", "numbers that fit")
+    wide = step * float(steps(np.array(spread / step)))
+    if mixing is None:
+        q = _integers.decode(reader, dither.size)
+        return np.asarray((q - dither * np.float32(scale)) * np.float32(wide), np.float32)
+    if not 2.0**-12 < wide / spread < 2.0**8:
+        raise PayloadError(f"a rotated group of spread {spread} and step {wide}", "numbers that fit")
     q = _integers.decode(reader, dither.size)
-    return _mixing(key, q.size, code).backward(_cells(q, step, spread) * np.float32(scale))
+    return mixing.backward(_cells(q, wide, spread) * np.float32(scale))

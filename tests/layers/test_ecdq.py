@@ -8,7 +8,7 @@ from qfedfm.core.body import Reader
 from qfedfm.core.errors import ConfigError, PayloadError
 from qfedfm.core.parts import At
 from qfedfm.layers import _gaussian, _integers
-from qfedfm.layers._allocation import Tensors, cheapest, steps
+from qfedfm.layers._allocation import Tensors, for_bits, left, steps
 from qfedfm.layers._hadamard import Mixing
 from qfedfm.layers._integers import Integers
 
@@ -57,8 +57,9 @@ def test_heavy_tails_are_sent_as_they_are():
     length, error = measured(qf.layers.Ecdq(bits=2.0), heavy(WIDE), WIDE)
     assert length <= 2
     assert error <= 0.085
-    assert not cheapest(Tensors(WIDE, heavy(WIDE)), 1.5)[0].rotated[0]
-    assert cheapest(Tensors(WIDE, gaussian(WIDE)), 1.5)[0].rotated[0]
+    bits = 2.0 * D
+    assert not for_bits(Tensors(WIDE, heavy(WIDE)), bits)[0].rotated[0]
+    assert for_bits(Tensors(WIDE, gaussian(WIDE)), bits)[0].rotated[0]
 
 
 @pytest.mark.parametrize("nmse", [0.01, 0.3])
@@ -78,10 +79,10 @@ def test_tensors_of_different_spreads_all_gain_as_much_from_another_bit():
 
 
 def test_the_step_of_a_small_spread():
-    octaves = np.arange(-8, 9)
-    variance, error = 4.0**octaves, steps(octaves) ** 2 / 12
-    np.testing.assert_allclose(error * (1 + error / variance), 1 / 12, rtol=1e-9)
-    assert steps(20) == pytest.approx(1)
+    spreads = 2.0 ** np.arange(-8, 9, 0.5)
+    error = steps(spreads) ** 2 / 12
+    np.testing.assert_allclose(error * (1 + error / spreads**2), 1 / 12, rtol=1e-9)
+    assert float(steps(np.array(2.0**20))) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("step", [0.25, 1.0, 3.0])
@@ -168,3 +169,27 @@ def test_what_no_sender_writes_is_refused():
         altered[start : start + len(value)] = value
         with pytest.raises(PayloadError):
             codec.decode(bytes(altered), place)
+
+
+@pytest.mark.parametrize("step", [0.5, 3.0, 30.0])
+def test_the_error_of_a_partly_subtracted_dither(step):
+    rng = np.random.default_rng(0)
+    x, u = rng.standard_t(3, 400_000) / step, rng.random(400_000) - 0.5
+    fraction = x - np.floor(x)
+    variance = float((fraction * (1 - fraction)).mean())
+    error = np.rint(x + u) - 6 * variance * u - x
+    assert float((error**2).mean()) == pytest.approx(float(left(np.array(variance))), rel=0.02)
+    for share in (0.0, 1.0):  # what QSGD and full subtraction leave
+        assert ((np.rint(x + u) - share * u - x) ** 2).mean() > 0.98 * (error**2).mean()
+
+
+@pytest.mark.parametrize("bits", [0.1, 0.3])
+def test_heavy_tails_at_low_rates_are_worth_more_than_to_qsgd(bits):
+    """At the bytes of entropy-coded QSGD."""
+    x = heavy(WIDE)
+    qsgd = qf.layers.Qsgd(norm="linf", bucket="tensor", levels=5 if bits < 0.2 else 20, coding="entropy")
+    body = qsgd.encode(x, at(WIDE))
+    theirs = float(((qsgd.decode(body, at(WIDE)) - x) ** 2).sum() / (x**2).sum())
+    length, ours = measured(qf.layers.Ecdq(bits=8 * len(body) / x.size), x, WIDE, 3)
+    assert length <= 8 * len(body) / x.size
+    assert ours < theirs
