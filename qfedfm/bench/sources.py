@@ -55,8 +55,8 @@ class Source:
             return np.asarray(x * np.float32(np.sqrt(x.size) / np.linalg.norm(x)))
         rng = Key.of(7).fold(self.name, draw).numpy()
         if self.name == GAUSSIAN:
-            return rng.standard_normal(self.layout.size, dtype=np.float32)
-        return (rng.standard_t(3, self.layout.size) / np.sqrt(3)).astype(np.float32)
+            return np.asarray(rng.standard_normal(self.layout.size, dtype=np.float32))
+        return np.asarray(rng.standard_t(3, self.layout.size) / np.sqrt(3), np.float32)
 
     def at(self, draw: int) -> At:
         """Where a codec is at a draw: the key is another one each time, so that the codec's own randomness is."""

@@ -44,15 +44,15 @@ def speeds(codecs: Sequence[Codec], source: Source, calls: int) -> list[dict[str
     for turn in range(calls + 1):
         x, at = source.vector(turn), source.at(turn)
         for number, codec in enumerate(codecs):
-            seconds[turn, number, 0], body = _timed(lambda codec=codec, x=x, at=at: codec.encode(x, at))
-            seconds[turn, number, 1], _ = _timed(lambda codec=codec, body=body, at=at: codec.decode(body, at))
+            seconds[turn, number, 0], body = _timed(codec.encode, x, at)
+            seconds[turn, number, 1], _ = _timed(codec.decode, body, at)
     rates = 4e-6 * source.layout.size / np.median(seconds[1:], axis=0)
     return [{"encode": float(encode), "decode": float(decode)} for encode, decode in rates]
 
 
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+def _timed(work: Callable[..., Any], *given: Any) -> tuple[float, Any]:
     begin = time.process_time()
-    result = work()
+    result = work(*given)
     return time.process_time() - begin, result
 
 
