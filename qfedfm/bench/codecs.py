@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from qfedfm.bench.cases import Answer, case, rounded
-from qfedfm.bench.process import Side, require
+from qfedfm.bench.process import Side
 from qfedfm.bench.runner import Runner
 from qfedfm.bench.simulate import settings
 from qfedfm.bench.sources import DIMENSION, GAUSSIAN, LORA, SOURCES, STUDENT
@@ -87,7 +87,6 @@ def label(config: str | Config) -> str:
 
 def bench(runner: Runner) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Errors of one run over all draws, since they do not vary; speeds of as many as the runner repeats."""
-    require("constriction")
     with tempfile.TemporaryDirectory() as folder:
         experiment = settings("all", 1 if runner.quick else 3)
         recording = Side.module("recording", "ours.updates", experiment=experiment, folder=folder)

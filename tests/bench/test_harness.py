@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qfedfm.bench import aggregate, circuits, codecs, comparison, fused, harness, process, scale, simulate
+from qfedfm.bench import aggregate, circuits, comparison, fused, harness, process, scale, simulate
 from qfedfm.bench.cases import LOWER
 from qfedfm.bench.process import BenchError
 from qfedfm.bench.runner import Runner
@@ -64,7 +64,7 @@ def answers(side) -> Mapping[str, object]:
 
 @pytest.fixture
 def everything_is_installed(monkeypatch):
-    for module in (aggregate, circuits, codecs, comparison, simulate):
+    for module in (aggregate, circuits, comparison, simulate):
         monkeypatch.setattr(module, "require", lambda *names: None)
 
 
