@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from qfedfm.bench.codec_figure import curves as codec_curves
 from qfedfm.report.look import INK, MUTED, PALETTE, RULE
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ Line = Mapping[str, Any]
 
 
 def draw(report: Mapping[str, Any]) -> Figure:
-    """How many times better than its peer each case is; for ``scale`` the curves over clients instead."""
+    """How many times better than its peer each case is; for ``scale`` and ``codecs`` curves over clients or bits."""
+    if any("rate" in line for line in report["cases"]):
+        return codec_curves(report["cases"], _plain)
     curves = [line for line in report["cases"] if "clients" in line or "cohort" in line]
     return _curves(curves) if curves else _ratios(report["cases"])
 

@@ -17,6 +17,12 @@ from qfedfm.engine.experiment import Experiment
 ABOUT = {"environment": {"commit": "abc"}, "startup_seconds": 2.0, "peak_megabytes": 300.0, "wall_seconds": 9.0}
 
 
+def error(config) -> Mapping[str, object]:
+    """What is said of a codec that has twice the error of ours."""
+    length = {"bits": 1.0, "ours_bits": 1.0, "overran": 0.0}
+    return {"config": config, "unbiased": True, "nmse": 0.5, "ours_nmse": 0.25, **length}
+
+
 def answers(side) -> Mapping[str, object]:
     """What each program would say if ours took half the time of everything else."""
     given = side.options or {}
@@ -31,6 +37,8 @@ def answers(side) -> Mapping[str, object]:
         (out / "results.json").write_text(json.dumps({"environment": {"commit": "abc"}, "runs": runs}))
         return common
     seeds = given.get("experiment", {}).get("seeds", ())
+    coded = given.get("codecs", ())
+    rates = {"encode": 100.0, "decode": 200.0}
     read = {"seconds": 0.01, "way": "sum", "ways": {"sum": 0.01}}
     special = {
         "ours.devices": {"cuda": False},
@@ -39,6 +47,9 @@ def answers(side) -> Mapping[str, object]:
         "ours.comparison": {"seconds": factor, "runs": 2},
         "ours.scale": {"megabytes": 250.0},
         "ours.circuits": {"step_seconds": 2e-4},
+        "ours.updates": {"size": 1000},
+        "ours.codecs": {"own": [{"bits": 1.0, "nmse": 0.5}] * 3, "cases": [error(one) for one in coded]},
+        "ours.codec_speed": {"own": [rates] * 3, "cases": [{"ours": rates, "peer": rates}] * len(coded)},
         "ours.aggregate": {"uncached_means": [{"n": n, "seconds": 0.02} for n in (50, 200)]},
         "peers.bandwidth": {"cases": [{"n": n, **read} for n in given.get("rows", ())]},
     }
