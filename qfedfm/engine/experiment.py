@@ -200,9 +200,11 @@ class Experiment(_Model):
 
     @property
     def methods(self) -> dict[str, Method]:
-        """The methods by name; without a comparison the one method, called after its reduce."""
+        """The methods by name; without a comparison the one method, called after its topology or reduce."""
         if self.compare:
             return dict(self.compare)
+        if self.method.topology is not None:
+            return {self.method.topology.name: self.method}
         reduce = self.method.reduce
         return {reduce if isinstance(reduce, str) else str(reduce.get("name")): self.method}
 
@@ -212,13 +214,18 @@ class Experiment(_Model):
         tree = {"training": {}, "selector": self.participation.selector, **method.model_dump()}
         for key, value in (settings or {}).items():
             part, _, option = key.partition(".")
-            if part not in ("reduce", "server", "local", "training", "selector") or not option:
-                raise ConfigError(f"tuning key {key!r}", "reduce.…, server.…, local.…, selector.… or training.…")
+            known = ("reduce", "server", "local", "selector", "training", *(["topology"] if "topology" in tree else []))
+            if part not in known or not option:
+                raise ConfigError(f"tuning key {key!r}", f"{'.…, '.join(known[:-1])}.… or {known[-1]}.…")
             if isinstance(tree[part], str):
                 tree[part] = {"name": tree[part]}
             _put(tree[part], option, value)
         tree["stage"] = method.stage or self.stage
-        return build_arm(name, Method.model_validate(tree), self.training, self.participation)
+        try:
+            chosen = Method.model_validate(tree)
+        except pydantic.ValidationError as error:
+            raise explain(error, Method, f"compare.{name}") from None
+        return build_arm(name, chosen, self.training, self.participation)
 
     @property
     def settings(self) -> dict[str, Any]:
