@@ -22,6 +22,7 @@ from qfedfm.core.validation import explain
 from qfedfm.engine.arm import Arm, Method, PartConfig, Stages, Training, build_arm
 from qfedfm.engine.compute import Engine
 from qfedfm.engine.custom import CustomTask
+from qfedfm.engine.dotted import put
 from qfedfm.engine.tasks import AnyTask
 from qfedfm.incentives.participation import Participation
 from qfedfm.incentives.selector import Selector
@@ -181,7 +182,7 @@ class Experiment(_Model):
             raise ConfigError(f"{path} is not valid TOML ({error})", "an experiment file", "mend that line") from None
         settings.setdefault("name", re.sub("[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "experiment")
         for key, value in (changes or {}).items():
-            _put(settings, key, value)
+            put(settings, key, value)
         return cls.of(settings)
 
     @classmethod
@@ -219,7 +220,7 @@ class Experiment(_Model):
                 raise ConfigError(f"tuning key {key!r}", f"{'.…, '.join(known[:-1])}.… or {known[-1]}.…")
             if isinstance(tree[part], str):
                 tree[part] = {"name": tree[part]}
-            _put(tree[part], option, value)
+            put(tree[part], option, value)
         tree["stage"] = method.stage or self.stage
         try:
             chosen = Method.model_validate(tree)
@@ -279,28 +280,3 @@ class Experiment(_Model):
         from qfedfm.engine.run import play
 
         return play(self, method or next(iter(self.methods)), self.seeds[0] if seed is None else seed, task)
-
-
-def _steps(key: str) -> list[str]:
-    """The names in a dotted key, read as TOML does, so that a name with dots can be quoted."""
-    try:
-        below: Any = tomllib.loads(f"{key} = 0")
-    except tomllib.TOMLDecodeError:
-        raise ConfigError(f"key {key!r}", "names with dots between them, such as training.rate") from None
-    steps = []
-    while isinstance(below, dict):
-        ((step, below),) = below.items()
-        steps.append(step)
-    return steps
-
-
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = _steps(key)
-    for step in path:
-        below = tree.setdefault(step, {})
-        if isinstance(below, str):
-            below = tree[step] = {"name": below}
-        if not isinstance(below, dict):
-            raise ConfigError(f"key {key!r} goes through {step!r}, which is {below!r}", "a table")
-        tree = below
-    tree[last] = value
