@@ -18,6 +18,7 @@ from qfedfm.core.parts import Codec, Reduce, ServerOptimizer
 from qfedfm.core.registry import Entry, build, entries, find
 from qfedfm.core.stack import Stack, stack
 from qfedfm.core.validation import explain
+from qfedfm.engine.topology import Hierarchy, check
 from qfedfm.incentives.participation import Participation
 from qfedfm.incentives.selector import Selector
 
@@ -108,6 +109,8 @@ class Method(BaseModel):
         selector: who chooses the invited clients; None for that of the experiment's ``[participation]``.
         down: the codec of the way down, for the difference to what clients have; None sends the whole model.
         stage: phases with other settings, in order; none for the experiment's.
+        topology: who trains what, where that is more than clients around one server; then the topology aggregates, and
+            of these settings only ``training`` holds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -121,6 +124,7 @@ class Method(BaseModel):
     selector: PartConfig | None = Field(default=None, exclude_if=lambda selector: selector is None)
     down: PartConfig | None = Field(default=None, exclude_if=lambda down: down is None)
     stage: Stages = Field(default=(), exclude_if=lambda stages: not stages)
+    topology: Hierarchy | None = Field(default=None, exclude_if=lambda topology: topology is None)
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,7 @@ class Arm:
         selector: who chooses the invited clients.
         down: the codec of the way down.
         participation: how many are invited.
+        topology: who trains what; None for clients around one server.
         later: of a method with stages the later ones, each with its first round.
     """
 
@@ -147,6 +152,7 @@ class Arm:
     selector: Selector
     down: Codec | None
     participation: Participation
+    topology: Hierarchy | None = None
     later: tuple[tuple[int, Arm], ...] = ()
 
     @property
@@ -167,9 +173,12 @@ def build_arm(name: str, method: Method, training: Training, participation: Part
     """Builds a method with its stages.
 
     Raises:
-        ConfigError: a part or an option is unknown or out of range.
+        ConfigError: a part or an option is unknown or out of range, or of no use to the topology.
         StackError: the parts do not fit together.
     """
+    if method.topology is not None and method.stage:
+        given = f"stages beside topology {method.topology.name!r} in compare.{name}"
+        raise ConfigError(given, "none", "leave [[stage]] out: a topology has no phases")
     first, stages = 1, []
     for stage in method.stage or (Stage(),):
         stages.append((first, _build(name, _staged(method, stage), training, _joining(name, participation, stage))))
@@ -194,6 +203,7 @@ def _build(name: str, method: Method, training: Training, participation: Partici
         merged = Training.model_validate(_merge(training.model_dump(exclude_none=True), method.training))
     except ValidationError as error:
         raise explain(error, Training, f"compare.{name}.training") from None
+    check(name, method, merged, participation)
     layers = [build(_layer_kind(config), config) for config in method.layers]
     aggregator = stack(*layers, reduce=build("reduce", method.reduce))
     server = build("server optimiser", method.server)
@@ -202,7 +212,7 @@ def _build(name: str, method: Method, training: Training, participation: Partici
     if down is not None and down.mirror(Layout.of({"w": (1,)})):
         raise ConfigError(f"codec {down.name!r} on the way down", "one whose receivers need no memory")
     local = build("local method", method.local)
-    return Arm(name, aggregator, server, local, merged, selector, down, participation)
+    return Arm(name, aggregator, server, local, merged, selector, down, participation, method.topology)
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

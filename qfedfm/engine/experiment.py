@@ -22,6 +22,7 @@ from qfedfm.core.validation import explain
 from qfedfm.engine.arm import Arm, Method, PartConfig, Stages, Training, build_arm
 from qfedfm.engine.compute import Engine
 from qfedfm.engine.custom import CustomTask
+from qfedfm.engine.dotted import put
 from qfedfm.engine.tasks import AnyTask
 from qfedfm.incentives.participation import Participation
 from qfedfm.incentives.selector import Selector
@@ -181,7 +182,7 @@ class Experiment(_Model):
             raise ConfigError(f"{path} is not valid TOML ({error})", "an experiment file", "mend that line") from None
         settings.setdefault("name", re.sub("[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "experiment")
         for key, value in (changes or {}).items():
-            _put(settings, key, value)
+            put(settings, key, value)
         return cls.of(settings)
 
     @classmethod
@@ -200,9 +201,11 @@ class Experiment(_Model):
 
     @property
     def methods(self) -> dict[str, Method]:
-        """The methods by name; without a comparison the one method, called after its reduce."""
+        """The methods by name; without a comparison the one method, called after its topology or reduce."""
         if self.compare:
             return dict(self.compare)
+        if self.method.topology is not None:
+            return {self.method.topology.name: self.method}
         reduce = self.method.reduce
         return {reduce if isinstance(reduce, str) else str(reduce.get("name")): self.method}
 
@@ -212,13 +215,18 @@ class Experiment(_Model):
         tree = {"training": {}, "selector": self.participation.selector, **method.model_dump()}
         for key, value in (settings or {}).items():
             part, _, option = key.partition(".")
-            if part not in ("reduce", "server", "local", "training", "selector") or not option:
-                raise ConfigError(f"tuning key {key!r}", "reduce.…, server.…, local.…, selector.… or training.…")
+            known = ("reduce", "server", "local", "selector", "training", *(["topology"] if "topology" in tree else []))
+            if part not in known or not option:
+                raise ConfigError(f"tuning key {key!r}", f"{'.…, '.join(known[:-1])}.… or {known[-1]}.…")
             if isinstance(tree[part], str):
                 tree[part] = {"name": tree[part]}
-            _put(tree[part], option, value)
+            put(tree[part], option, value)
         tree["stage"] = method.stage or self.stage
-        return build_arm(name, Method.model_validate(tree), self.training, self.participation)
+        try:
+            chosen = Method.model_validate(tree)
+        except pydantic.ValidationError as error:
+            raise explain(error, Method, f"compare.{name}") from None
+        return build_arm(name, chosen, self.training, self.participation)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -272,28 +280,3 @@ class Experiment(_Model):
         from qfedfm.engine.run import play
 
         return play(self, method or next(iter(self.methods)), self.seeds[0] if seed is None else seed, task)
-
-
-def _steps(key: str) -> list[str]:
-    """The names in a dotted key, read as TOML does, so that a name with dots can be quoted."""
-    try:
-        below: Any = tomllib.loads(f"{key} = 0")
-    except tomllib.TOMLDecodeError:
-        raise ConfigError(f"key {key!r}", "names with dots between them, such as training.rate") from None
-    steps = []
-    while isinstance(below, dict):
-        ((step, below),) = below.items()
-        steps.append(step)
-    return steps
-
-
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = _steps(key)
-    for step in path:
-        below = tree.setdefault(step, {})
-        if isinstance(below, str):
-            below = tree[step] = {"name": below}
-        if not isinstance(below, dict):
-            raise ConfigError(f"key {key!r} goes through {step!r}, which is {below!r}", "a table")
-        tree = below
-    tree[last] = value

@@ -22,6 +22,7 @@ def run_line(
 ) -> dict[str, Any]:
     """One entry of ``runs``: sums over the rounds of a finished run."""
     arm, history = setting.arm, state.history
+    arms = {} if arm.topology else {name: other for name, other in arms.items() if not other.topology}
     twins = _twins(arm, arms)
     return {
         "method": arm.name,
@@ -32,7 +33,7 @@ def run_line(
         "twins": twins,
         "control_of": _control_of(arm, arms),
         "final": {name: history[-1][name] for name in _FINAL if name in history[-1]},
-        **{name: sum(record[name] for record in history) for name in _SUMS},
+        **{name: sum(record[name] for record in history) for name in (*_SUMS, *_EDGE) if name in history[-1]},
         **{name: int(_total(history, name)) for name in ("shots", "circuits")},
         "circuits_by_column": _by_column(history),
         "device_seconds": _total(history, "device_seconds"),
@@ -48,6 +49,8 @@ def run_line(
 
 _PREFIXES = ("", SELECTOR)
 _SUMS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds")
+_EDGE = ("edge_uplink_bytes", "edge_downlink_bytes")
+"""Bytes between clients and their mediators, where there are any."""
 
 
 def _total(history: Sequence[Mapping[str, Any]], name: str) -> float:

@@ -33,18 +33,19 @@ SELECTOR = "selector_"
 
 def untrained(setting: Setting) -> list[Query]:
     """What is to be evaluated before `start`."""
-    return _queries(setting, None, 0)
+    return to_evaluate(setting, None, 0)
 
 
 def start(setting: Setting, outputs: Sequence[Outputs]) -> RunState:
     """The state before the first round, with the untrained model as record 0; ``outputs`` answer `untrained`."""
     layout = setting.bound.layout
-    record = {"round": 0, **_metrics(setting, {}, 0, outputs), **_quiet()}
+    record = {"round": 0, **metrics(setting, {}, 0, outputs), **quiet()}
     local, server = setting.arm.local.server(layout), setting.arm.server.init(layout)
     return RunState(0, setting.drawn.adapter, setting.bound.init(), server, local, history=(record,))
 
 
-def _quiet() -> dict[str, Any]:
+def quiet() -> dict[str, Any]:
+    """What a record holds of a round in which nothing happened, besides its number and metrics."""
     lists: dict[str, list[Any]] = {name: [] for name in ("participants", "hostile", "dropped", "late", "refused")}
     return {
         "train_loss": None, "uplink_bytes": 0, "downlink_bytes": 0, **lists, "client_weights": None,
@@ -52,7 +53,7 @@ def _quiet() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _queries(setting: Setting, state: RunState | None, round_: int) -> list[Query]:
+def to_evaluate(setting: Setting, state: RunState | None, round_: int) -> list[Query]:
     """The test rows after every round, those of each cluster with its model; the tuning rows after the last."""
     model = setting.drawn.adapter if state is None else state.model
     clusters = Clusters() if state is None else state.clusters
@@ -64,9 +65,10 @@ def _queries(setting: Setting, state: RunState | None, round_: int) -> list[Quer
     return [*asked, *tuned]
 
 
-def _metrics(
+def metrics(
     setting: Setting, members: Mapping[ClientId, int], round_: int, outputs: Sequence[Outputs]
 ) -> dict[str, Any]:
+    """What a record says of the model after round ``round_``; ``outputs`` answer `to_evaluate`."""
     with phase("evaluate"):
         tested = setting.drawn.tested
         found = judge(setting.task, tested, tested.in_order(members, outputs)) if setting.test else {}
@@ -234,7 +236,7 @@ class OpenRound:
     @property
     def queries(self) -> list[Query]:
         """What is to be evaluated after `step`: the test rows, and in the last round the tuning rows."""
-        return _queries(self._setting, self._next, self._round)
+        return to_evaluate(self._setting, self._next, self._round)
 
     def close(self, outputs: Sequence[Outputs]) -> RunState:
         """The state after the round; ``outputs`` answer `queries`."""
@@ -243,7 +245,7 @@ class OpenRound:
         named = None if weights is None else {str(client): weight for client, weight in weights.items()}
         few = {"too_few_updates": float(len(uplink.participants))}
         members = self._next.clusters.members
-        found = _metrics(self._setting, members, self._round, outputs)
+        found = metrics(self._setting, members, self._round, outputs)
         tuned = {name: found.pop(name) for name in ("tuning_accuracy",) if name in found}
         record = {
             "round": self._round,

@@ -22,6 +22,7 @@ from qfedfm.engine.evaluate import Tested
 from qfedfm.engine.experiment import Experiment, Hostile
 from qfedfm.engine.machine import client_engine
 from qfedfm.incentives.participation import Participation
+from qfedfm.split import Federation
 from qfedfm.tasks.protocol import Split, Task
 
 
@@ -116,6 +117,7 @@ class Setting:
         epoch: how often the run was resumed.
         test: whether the test rows are looked at after each round; a trial of the tuning never does.
         states: where the clients' own states lie.
+        federation: of a method with a topology what that plays its rounds on, else None.
         later: of a method with stages the later ones, each with its first round.
     """
 
@@ -128,6 +130,7 @@ class Setting:
     epoch: int = 0
     test: bool = True
     states: ClientStates = field(default_factory=InMemory)
+    federation: Federation | None = None
     later: tuple[tuple[int, Setting], ...] = ()
 
     def of(self, round_: int) -> Setting:
@@ -208,4 +211,14 @@ class Bench:
             remedy = 'set models = "largest", or leave it out'
             raise ConfigError(f"{given} with a model for each cluster", "one model for all clients", remedy)
         arm.local.check(arm.training.optimizer, equal_work=len(drawn.sizes) == 1)
-        return Setting(arm, bound, drawn, self.engine, participation, rounds, self.epoch, test, states)
+        federation = self._federation(arm, drawn, rounds)
+        return Setting(arm, bound, drawn, self.engine, participation, rounds, self.epoch, test, states, federation)
+
+    def _federation(self, arm: Arm, drawn: Drawn, rounds: int) -> Federation | None:
+        if arm.topology is None:
+            return None
+        if drawn.hostile:
+            given = f"hostile clients and topology {arm.topology.name!r} of method {arm.name!r}"
+            raise ConfigError(given, "honest clients", "attacks forge the updates of whole models; leave [hostile] out")
+        config = arm.topology.config(arm.training, arm.participation, rounds)
+        return Federation.on(config, drawn.task, drawn.key, drawn.split, self.epoch)

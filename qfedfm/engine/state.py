@@ -35,6 +35,7 @@ class RunState:
         selector: what the selector has learnt.
         clusters: the models of clusters of clients.
         chain: what clients have reconstructed, where the way down has a codec.
+        topology: what a topology keeps from round to round, besides the model.
     """
 
     round: int
@@ -48,6 +49,7 @@ class RunState:
     selector: State = field(default_factory=lambda: EMPTY)
     clusters: Clusters = field(default_factory=Clusters)
     chain: Chain = field(default_factory=Chain)
+    topology: State = field(default_factory=lambda: EMPTY)
 
 
 def superseded(before: RunState, after: RunState) -> list[Version]:
@@ -77,7 +79,7 @@ def save(path: Path, state: RunState, identity: Mapping[str, Any]) -> None:
 
 
 _FORMAT = 2
-_GROUPS = ("reduce", "server", "local", "selector")
+_GROUPS = ("reduce", "server", "local", "selector", "topology")
 _REMEDY = "delete the file to start this run anew, or choose another --out"
 
 

@@ -11,6 +11,7 @@ from qfedfm.clients.jobs import ClientEngine, Job, Query, Trained
 from qfedfm.core.phases import phase
 from qfedfm.engine.rounds import OpenRound, Outputs, open_round, start, untrained
 from qfedfm.engine.setting import Setting
+from qfedfm.engine.splitround import SplitRound, start_split
 from qfedfm.engine.stages import handed_over
 from qfedfm.engine.state import RunState
 
@@ -18,7 +19,13 @@ from qfedfm.engine.state import RunState
 def begin(engine: ClientEngine, settings: Sequence[Setting]) -> list[RunState]:
     """The states of several runs before their first round; the untrained model of a seed is evaluated once."""
     answers = _answer(engine, [untrained(setting) for setting in settings])
-    return [start(setting, outputs) for setting, outputs in zip(settings, answers, strict=True)]
+    return [_start(setting, outputs) for setting, outputs in zip(settings, answers, strict=True)]
+
+
+def _start(setting: Setting, outputs: Sequence[Outputs]) -> RunState:
+    if setting.federation is not None:
+        return start_split(setting, setting.federation, outputs)
+    return start(setting, outputs)
 
 
 def play_wave(engine: ClientEngine, runs: Sequence[tuple[Setting, RunState]]) -> list[RunState]:
@@ -33,7 +40,9 @@ def play_wave(engine: ClientEngine, runs: Sequence[tuple[Setting, RunState]]) ->
     return [one.close(outputs) for one, outputs in zip(opened, answers, strict=True)]
 
 
-def _open(setting: Setting, state: RunState, group: int) -> OpenRound:
+def _open(setting: Setting, state: RunState, group: int) -> OpenRound | SplitRound:
+    if setting.federation is not None:
+        return SplitRound(setting, setting.federation, state)
     stage = setting.of(state.round + 1)
     return open_round(stage, handed_over(state, setting.of(state.round), stage), group)
 
@@ -43,7 +52,7 @@ def next_round(setting: Setting, state: RunState) -> RunState:
     return play_wave(setting.engine, [(setting, state)])[0]
 
 
-def _train(engine: ClientEngine, opened: Sequence[OpenRound]) -> None:
+def _train(engine: ClientEngine, opened: Sequence[OpenRound | SplitRound]) -> None:
     """Trains the jobs of all rounds, equal lists of jobs once, and hands each result on as it comes.
 
     A server steps as soon as its clients are done, so that the updates of one run are gone before the next run's come.

@@ -56,8 +56,8 @@ def pareto(study: Study, look: Mapping[str, Look], prefix: str) -> Panel | None:
     legend = 0.22 * -(-len(study.methods) // 3)
     title = "Accuracy against all bytes"
     caption = (
-        "Bytes of all payloads in both directions, headers included; bars: 95 % t-interval over seeds. The line joins "
-        "the methods that no other one beats with fewer bytes, by the means."
+        "Bytes of all payloads in both directions, headers and those to and from mediators included; bars: 95 % "
+        "t-interval over seeds. The line joins the methods that no other one beats with fewer bytes, by the means."
     )
     return _panel(draw_pareto, study, look, prefix + "pareto", 3.4 + legend, title, caption)
 

@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MB = 1e6
+_COUNTED = ("uplink_bytes", "downlink_bytes", "edge_uplink_bytes", "edge_downlink_bytes")
 
 
 def total_bytes(study: Study, method: str) -> float | None:
-    """Bytes up and down of a finished run, the mean over its seeds; None where none has finished."""
-    counts = [(run.get("uplink_bytes"), run.get("downlink_bytes")) for run in study.runs if run["method"] == method]
-    sums = [up + down for up, down in counts if up is not None and down is not None]
+    """Bytes up and down of a finished run, the mean over its seeds; None where none has finished.
+
+    Where there are mediators, what they exchange with clients counts as well.
+    """
+    runs = [run for run in study.runs if run["method"] == method]
+    known = [run for run in runs if run.get("uplink_bytes") is not None and run.get("downlink_bytes") is not None]
+    sums = [sum(run.get(name) or 0 for name in _COUNTED) for run in known]
     return sum(sums) / len(sums) if sums else None
 
 

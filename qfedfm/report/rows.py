@@ -114,7 +114,9 @@ def refused(study: Study) -> Rows:
     found: dict[tuple[str, str, str], list[str]] = {}
     for line in study.history:
         for update in line.get("refused") or ():
-            key = (line["method"], study.client(update.get("client", "")), str(update.get("reason", "")))
+            mediator = update.get("mediator")
+            who = study.client(update.get("client", "")) if mediator is None else f"mediator {mediator}"
+            key = (line["method"], who, str(update.get("reason", "")))
             found.setdefault(key, []).append(f"{line['round']} (seed {line['seed']})")
     rows = (
         (named(study, method), client, reason, _shortened(rounds), str(len(rounds)))

@@ -12,7 +12,38 @@ from qfedfm.clients.schedule import Schedule
 Correction = Literal["none", "projected", "tangent", "exact"]
 
 
-class HFL(BaseModel):
+class Cut(BaseModel):
+    """What of `HFL` no other method has: where the model is cut, and what becomes of features and gradients.
+
+    Args:
+        cut: as in `HFL`, and so are the others.
+        clients_per_mediator: likewise.
+        ratio: likewise.
+        correction: likewise.
+        clipping_norm: likewise.
+        noise: likewise.
+
+    Raises:
+        ValueError: (as pydantic's ValidationError) an unknown field, a wrong type, a value out of range.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cut: Annotated[int, Field(ge=0, strict=True)] = 1
+    clients_per_mediator: Annotated[int, Field(ge=1, strict=True)] = 5
+    ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    correction: Correction = "exact"
+    clipping_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    noise: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+    @model_validator(mode="after")
+    def _noise_has_a_scale(self) -> Cut:
+        if self.noise and self.clipping_norm is None:
+            raise ValueError("a clipping_norm beside noise, which is measured in it")
+        return self
+
+
+class HFL(Cut):
     """Hierarchical federated learning over a model that is cut in two.
 
     From He Yang, "H-FL: A Hierarchical Communication-Efficient and Privacy-Protected Architecture for Federated
@@ -24,7 +55,7 @@ class HFL(BaseModel):
     Args:
         rounds: of training.
         cut: which of the task's cuts; 0 leaves the least to the clients.
-        clients_per_round: how many take part, drawn uniformly; None for all.
+        clients_per_round: how many take part, those that a uniform choice invites in `Participation`; None for all.
         clients_per_mediator: the most that a mediator gathers.
         steps: of a mediator in a round, each with one batch of each of its clients.
         batch_size: rows of a client in a step; a client with fewer gives all of them.
@@ -46,26 +77,12 @@ class HFL(BaseModel):
         'exact'
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     rounds: Annotated[int, Field(ge=1, strict=True)] = 10
-    cut: Annotated[int, Field(ge=0, strict=True)] = 1
     clients_per_round: Annotated[int, Field(ge=1, strict=True)] | None = None
-    clients_per_mediator: Annotated[int, Field(ge=1, strict=True)] = 5
     steps: Annotated[int, Field(ge=1, strict=True)] = 5
     batch_size: Annotated[int, Field(ge=1, strict=True)] = 8
-    ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
-    correction: Correction = "exact"
     shallow: LocalOptimizer = LocalOptimizer()
     shallow_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-3
     deep: LocalOptimizer = LocalOptimizer()
     deep_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-3
     schedule: Schedule = "constant"
-    clipping_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    noise: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-
-    @model_validator(mode="after")
-    def _noise_has_a_scale(self) -> HFL:
-        if self.noise and self.clipping_norm is None:
-            raise ValueError("a clipping_norm beside noise, which is measured in it")
-        return self

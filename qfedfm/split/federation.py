@@ -94,11 +94,15 @@ class Federation:
             ConfigError: the task cannot be cut, or not there; more clients are to take part than there are.
             DataError: a client has no training row, nobody has a test row, or a half has nothing to train.
         """
+        key = Key.of(seed)
+        return cls.on(config, task, key, task.split(key.fold("split")), epoch)
+
+    @classmethod
+    def on(cls, config: HFL, task: Task, key: Key, split: Split, epoch: int = 0) -> Federation:
+        """`of` where a seed's key and split are at hand."""
         if not isinstance(task, Splittable):
             given = f"task {task.name!r}, whose model cannot be cut"
             raise ConfigError(given, "a Splittable task", 'use task.kind = "digits"')
-        key = Key.of(seed)
-        split = task.split(key.fold("split"))
         _check(config, split)
         model = task.model(key.fold("adapter"))
         halves = task.halves(model, config.cut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from jaxtyping import Float32
 from qfedfm.core import wire
 from qfedfm.core.cohort import EMPTY, ClientId
 from qfedfm.core.errors import PayloadError
+from qfedfm.incentives.participation import Participation
 from qfedfm.split.client import Client
 from qfedfm.split.config import HFL
 from qfedfm.split.federation import Federation
@@ -41,6 +43,23 @@ class Round:
     state: SplitState
 
 
+@dataclass(frozen=True)
+class Played:
+    """A round before its model is tested.
+
+    Args:
+        state: after it, without a record of it.
+        seen: what its record holds besides the metrics.
+        client_steps: forward and backward passes of clients.
+        server_seconds: how long the server worked.
+    """
+
+    state: SplitState
+    seen: Mapping[str, Any]
+    client_steps: int = 0
+    server_seconds: float = 0.0
+
+
 def play(config: HFL, task: Task, seed: int, state: SplitState | None = None) -> Iterator[Round]:
     """A run, a round at a time; from ``state`` on where there is one, else with round 0, the model before training.
 
@@ -59,11 +78,21 @@ def play(config: HFL, task: Task, seed: int, state: SplitState | None = None) ->
 
 def begin(federation: Federation) -> SplitState:
     """The state before the first round: the first model, and a census of the clients' labels."""
+    return _tested(federation, first(federation))
+
+
+def first(federation: Federation) -> Played:
+    """`begin` without a look at the test rows."""
     post, shallow, deep = Post(federation.epoch, 0), *federation.first
     counts = _census(federation, post)
-    metrics = _metrics(federation, shallow, deep)
-    record = {"round": 0, **metrics, "train_loss": None, **_bytes(post), **_who((), []), "diagnostics": {}}
-    return SplitState(0, shallow, deep, EMPTY, counts, (record,))
+    seen = {"train_loss": None, **_bytes(post), **_who((), []), "diagnostics": {}}
+    return Played(SplitState(0, shallow, deep, EMPTY, counts, ()), seen)
+
+
+def _tested(federation: Federation, played: Played) -> SplitState:
+    state = played.state
+    record = {"round": state.round, **_metrics(federation, state.shallow, state.deep), **played.seen}
+    return replace(state, history=(*state.history, record))
 
 
 def _census(federation: Federation, post: Post) -> dict[ClientId, np.ndarray]:
@@ -102,6 +131,11 @@ def _bytes(post: Post) -> dict[str, Any]:
 
 def advance(federation: Federation, state: SplitState) -> SplitState:
     """One round."""
+    return _tested(federation, train(federation, state))
+
+
+def train(federation: Federation, state: SplitState) -> Played:
+    """`advance` without a look at the test rows."""
     round_ = state.round + 1
     post = Post(federation.epoch, round_)
     counts = {client: state.counts[client] for client in _present(federation, round_)}
@@ -114,17 +148,15 @@ def advance(federation: Federation, state: SplitState) -> SplitState:
         after = replace(after, shallow=shallow, deep=deep, optimizer=optimizer)
     else:
         diagnostics["not_finite"] = 1.0
-    metrics, who = _metrics(federation, after.shallow, after.deep), _who(groups, training.refused)
+    who = _who(groups, training.refused)
     seen = {"train_loss": training.loss, **_bytes(post), **who, "diagnostics": diagnostics}
-    return replace(after, history=(*state.history, {"round": round_, **metrics, **seen}))
+    return Played(after, seen, training.client_steps, training.server_seconds)
 
 
 def _present(federation: Federation, round_: int) -> tuple[ClientId, ...]:
-    clients, count = federation.split.clients, federation.config.clients_per_round
-    if count is None:
-        return clients
-    drawn = federation.key.fold("participation", round_).numpy().choice(clients, count, replace=False)
-    return tuple(sorted(int(client) for client in drawn))
+    """Whom every other method with the uniform choice invites on this seed."""
+    participation = Participation(clients_per_round=federation.config.clients_per_round)
+    return participation.draw(federation.key.fold("participation"), round_, federation.split.clients).invited
 
 
 class _Training:
@@ -150,6 +182,7 @@ class _Training:
         }
         self._all = tuple(self._mediators.values())
         self.refused: list[dict[str, Any]] = []
+        self.client_steps, self.server_seconds = 0, 0.0
 
     def train(self) -> tuple[np.ndarray, np.ndarray, Mapping[str, np.ndarray]]:
         """The shallow part, the deep part and its optimiser's state after the round."""
@@ -157,19 +190,28 @@ class _Training:
             judged = self._tried(self._judge, step)
             if not judged:
                 break
-            self._tried(self._correct, step, self._server.step(judged, step))
+            self._tried(self._correct, step, self._clocked(self._server.step, judged, step))
         updates = self._tried(self._update)
-        shallow = self._server.average(updates) if updates else self._state.shallow
+        shallow = self._clocked(self._server.average, updates) if updates else self._state.shallow
         return shallow, *self._server.deep
 
     def _judge(self, mediator: Mediator, step: int) -> Judged:
-        return self._server.judge(mediator.number, len(mediator.clients), mediator.collect(step), step)
+        payload = mediator.collect(step)
+        return self._clocked(self._server.judge, mediator.number, len(mediator.clients), payload, step)
 
     def _correct(self, mediator: Mediator, step: int, payloads: Mapping[int, bytes]) -> None:
         mediator.correct(payloads[mediator.number], step)
+        self.client_steps += len(mediator.clients)
 
     def _update(self, mediator: Mediator) -> Float32[np.ndarray, " s"]:
-        return self._server.update(mediator.number, mediator.finish())
+        return self._clocked(self._server.update, mediator.number, mediator.finish())
+
+    def _clocked(self, what: Callable[..., Result], *args: Any) -> Result:
+        """What the server does, on its clock."""
+        clock = time.perf_counter()
+        found = what(*args)
+        self.server_seconds += time.perf_counter() - clock
+        return found
 
     def _tried(self, what: Callable[..., Result], *args: Any) -> dict[int, Result]:
         found = {}
