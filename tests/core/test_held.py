@@ -122,7 +122,7 @@ def test_each_coordinate_is_averaged_over_its_holders(clients):
 @pytest.mark.parametrize("n", [1, 2, 64, 65, 140])
 def test_one_by_one_gives_the_bits_of_all_at_once_in_any_order(n):
     clients = tuple(range(n))
-    held = nested(LAYOUT, {c: (1.0, 0.5, 0.25)[c % 3] for c in clients})
+    held = nested(LAYOUT, {c: (0.5, 1.0, 0.25)[c % 3] for c in clients})
     X, weights = rows(held, clients), np.random.default_rng(1).uniform(1, 60, n)
     pair = bound(held, clients=clients)
     collector = pair.collect(n)

@@ -17,11 +17,14 @@ from qfedfm.core.held import nested
 from qfedfm.core.key import Key
 from qfedfm.engine.experiment import Experiment
 from qfedfm.engine.results import client_lines
+from qfedfm.engine.rounds import open_round
 from qfedfm.engine.state import load, save
 from qfedfm.engine.waves import next_round, play_wave
-from tests.clients.tiny import ADAPTERS
+from qfedfm.tasks.protocol import Split
+from tests.clients.tiny import ADAPTERS, TinyTask, bert, lora
 from tests.engine.test_rounds import bench, play
 from tests.engine.test_run import without_times
+from tests.engine.test_stages import play as play_stages
 from tests.engine.tiny import LORA, SETTINGS
 
 SHARES = [1.0, 0.5, 0.25]
@@ -161,7 +164,8 @@ def test_from_one_stage_to_the_next_nothing_of_other_ranks_is_remembered():
     stages = [{"rounds": 2}, {"participation": {"capacities": [0.5, 0.25]}}]
     layers = [{"name": "ef21", "codec": "bfloat16"}]
     participation = {"capacities": SHARES}
-    setting, states = play(4, rounds=4, task=LORA, participation=participation, method={"layers": layers}, stage=stages)
+    changes = {"task": LORA, "participation": participation, "method": {"layers": layers}}
+    setting, states = play_stages(4, stage=stages, **changes)
     later = setting.of(3)
     assert later is not setting
     kept = later.states.read((0, states[-1].clients[0]))
@@ -212,3 +216,45 @@ def test_on_transformers_the_delta_is_exactly_zero_where_nothing_is_held(mode, n
     for trained in engine.train(jobs):
         held.check(trained.client, trained.delta)
         assert held.of(trained.client).narrow(trained.delta).all(), "and nowhere where something is"
+
+
+class TinyBert(TinyTask):
+    """Four clients with twelve rows of random tokens each, and a small BERT with LoRA of rank 4."""
+
+    def split(self, key):
+        parts = np.split(key.numpy().permutation(self.rows), 5)
+        train = {client: np.sort(part) for client, part in enumerate(parts[:4])}
+        test = {client: np.sort(part) for client, part in enumerate(np.split(parts[4], 4))}
+        return Split(train, test, np.empty(0, np.int64), np.empty(0, np.int64), {c: str(c) for c in train})
+
+    def metrics(self, outputs, rows):
+        return dict.fromkeys(("accuracy", "loss", "macro_f1"), 0.0)
+
+    def save_adapter(self, vector, folder):
+        raise NotImplementedError
+
+
+def make_bert():
+    return TinyBert(bert, lora("classifier", "query", "value"))
+
+
+@pytest.mark.parametrize("mode", ["sequential", "fused"])
+def test_a_small_bert(mode):
+    """Ranks that only the strong clients hold move as in a federation of the strong ones alone."""
+    task = {"kind": "python", "factory": "tests.engine.test_capacities:make_bert"}
+    changes = {"task": task, "engine": {"mode": mode, "device": "cpu", "precision": "float32"}}
+    setting, states = play(2, **changes, participation={"capacities": [1.0, 0.5]})
+    layout, record = setting.bound.layout, states[1].history[1]
+    sizes = [setting.bound.holding(client).layout.size for client in range(4)]
+    inner = sum(A.stop - A.start + B.stop - B.start for A, B in layout.lora_pairs)
+    assert sorted(sizes) == [layout.size - inner // 2] * 2 + [layout.size] * 2
+    assert record["uplink_bytes"] == record["downlink_bytes"] == 4 * sum(sizes) + 4 * wire.OVERHEAD
+    strong = [client for client in range(4) if sizes[client] == layout.size]
+    weak = next(setting.bound.holding(client) for client in range(4) if client not in strong)
+    whole, _ = play(1, **changes)
+    jobs = {job.client: job for job in open_round(whole, states[0]).jobs}
+    deltas = [next(iter(whole.engine.train([jobs[client]]))).delta for client in strong]
+    expected = states[0].model + np.mean(deltas, axis=0)
+    np.testing.assert_allclose(states[1].model[~weak.mask], expected[~weak.mask], atol=1e-5)
+    assert np.abs(states[1].model[~weak.mask] - states[0].model[~weak.mask]).max() > 1e-4
+    assert np.abs(states[1].model[weak.mask] - expected[weak.mask]).max() > 1e-4
