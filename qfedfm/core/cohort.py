@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from qfedfm.core.errors import DataError
+from qfedfm.core.held import Held
 from qfedfm.core.layout import Layout
 from qfedfm.core.pairs import Distances, distances
 from qfedfm.core.sums import weighted_sum
@@ -38,9 +39,11 @@ class Cohort:
         mixing: None while each row is one client's update; else the rows × clients matrix M of the cohort layers so
             far, X = M · X_clients, with which weights of rows are taken back to ``members``.
         members: the clients that the columns of ``mixing`` stand for; the same as ``clients`` without one.
+        held: what each client holds, its row being zero elsewhere; None where all hold all.
 
     Raises:
-        DataError: shapes that do not fit, a repeated client, a weight that is not positive, a value that is not finite.
+        DataError: shapes that do not fit, a repeated client, a weight that is not positive, a value that is not finite,
+            a value where its client holds nothing.
     """
 
     X: Float32[np.ndarray, "n d"]
@@ -49,6 +52,7 @@ class Cohort:
     layout: Layout
     mixing: Float[np.ndarray, "n c"] | None = None
     members: tuple[ClientId, ...] = ()
+    held: Held | None = None
 
     def __post_init__(self) -> None:
         n, d = self.X.shape
@@ -63,6 +67,9 @@ class Cohort:
             raise DataError("weights that are not positive and finite", "positive sample counts")
         if not all_finite(self.X):
             raise DataError("an update with NaN or infinite values", "finite numbers only", "leave that client out")
+        if self.held is not None:
+            for client, row in zip(self.clients, self.X, strict=True):
+                self.held.check(client, row)
         if not self.members:
             object.__setattr__(self, "members", self.clients)
         if self.mixing is not None and self.mixing.shape != (n, len(self.members)):

@@ -11,6 +11,7 @@ from jaxtyping import Float32
 
 from qfedfm.core.cohort import ClientId, Cohort, Reduced, State, all_finite, client_weights
 from qfedfm.core.errors import DataError
+from qfedfm.core.held import Held
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import ServerAt, SumReduce
 from qfedfm.core.sums import block_rows
@@ -24,10 +25,11 @@ class Collector(abc.ABC):
     Args:
         layout: of the updates.
         rows: updates that there is room for at first.
+        held: what each client holds; None where all hold all.
     """
 
-    def __init__(self, layout: Layout, rows: int) -> None:
-        self._layout = layout
+    def __init__(self, layout: Layout, rows: int, held: Held | None = None) -> None:
+        self._layout, self._held = layout, held
         self._rows = np.empty((max(rows, 1), layout.size), np.float32)
         self._clients: list[ClientId] = []
         self._weights: list[float] = []
@@ -41,8 +43,8 @@ class Collector(abc.ABC):
         """Takes one update; the vector is copied and may be reused.
 
         Raises:
-            DataError: a client twice or out of order, a vector of another length or not finite, or a weight that is
-                not positive and finite.
+            DataError: a client twice or out of order, a vector of another length, not finite, or not zero where the
+                client holds nothing, or a weight that is not positive and finite.
         """
         if self._clients and client <= self._clients[-1]:
             given = f"client {client} after client {self._clients[-1]}"
@@ -54,6 +56,8 @@ class Collector(abc.ABC):
         if not all_finite(vector[None]):
             given = f"an update of client {client} with NaN or infinite values"
             raise DataError(given, "finite numbers only", "leave that client out")
+        if self._held is not None:
+            self._held.check(client, vector)
         row = self._free()
         self._rows[row] = vector
         self._clients.append(client)
@@ -81,10 +85,11 @@ class MatrixCollector(Collector):
         layout: of the updates.
         rows: updates that there is room for; when more come, the matrix is copied to one of twice the size.
         reduce: what is done with the cohort in the end.
+        held: what each client holds; None where all hold all.
     """
 
-    def __init__(self, layout: Layout, rows: int, reduce: Finish) -> None:
-        super().__init__(layout, rows)
+    def __init__(self, layout: Layout, rows: int, reduce: Finish, held: Held | None = None) -> None:
+        super().__init__(layout, rows, held)
         self._reduce = reduce
 
     def _free(self) -> int:
@@ -95,7 +100,8 @@ class MatrixCollector(Collector):
         return self.count
 
     def finish(self, state: State, at: ServerAt) -> tuple[Reduced, State]:
-        cohort = Cohort(self._rows[: self.count], np.array(self._weights), tuple(self._clients), self._layout)
+        X, weights, clients = self._rows[: self.count], np.array(self._weights), tuple(self._clients)
+        cohort = Cohort(X, weights, clients, self._layout, held=self._held)
         return self._reduce(cohort, state, at)
 
 
@@ -106,10 +112,11 @@ class SumCollector(Collector):
     Args:
         layout: of the updates.
         reduce: the sum.
+        held: what each client holds; None where all hold all.
     """
 
-    def __init__(self, layout: Layout, reduce: SumReduce) -> None:
-        super().__init__(layout, block_rows(layout.size))
+    def __init__(self, layout: Layout, reduce: SumReduce, held: Held | None = None) -> None:
+        super().__init__(layout, block_rows(layout.size), held)
         self._reduce = reduce
         self._accumulator = reduce.accumulator(layout.size)
         self._added = 0
@@ -130,5 +137,5 @@ class SumCollector(Collector):
         if self._added < self.count:
             self._flush()
         weights = np.array(self._weights)
-        reduced = Reduced(self._accumulator.finish(), self._reduce.row_weights(weights))
+        reduced = self._reduce.result(self._accumulator.finish(), self._clients, weights, self._held)
         return client_weights(reduced, None, tuple(self._clients)), state

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ from jaxtyping import Float, Float32, Float64
 
 from qfedfm.core.cohort import EMPTY, ClientId, Cohort, Reduced, State
 from qfedfm.core.distortion import Distortion
+from qfedfm.core.held import Held
 from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.sums import block_rows
@@ -193,6 +194,8 @@ class Reduce(Part):
     """Whether `reduce` reads ``at.objective`` (validation data that other arms do not see; the report says so)."""
     per_client: ClassVar[bool] = False
     """Whether the state belongs to client ids, so that rows must be single clients."""
+    per_holder: ClassVar[bool] = False
+    """Whether it reduces each coordinate over the clients that hold it, so that rows may have holes."""
     is_sum: ClassVar[bool] = False
     """Whether updates can be added up as they arrive: a `SumReduce`."""
 
@@ -242,6 +245,16 @@ class SumReduce(Reduce):
         """The weight that each update has in the result, where it is a weighted sum of them."""
         return None
 
+    def result(
+        self,
+        vector: Float32[np.ndarray, " d"],
+        clients: Sequence[ClientId],
+        weights: Float64[np.ndarray, " n"],
+        held: Held | None,
+    ) -> Reduced:
+        """What comes out, given what the accumulator gave, whose updates those were, and what each client holds."""
+        return Reduced(vector, self.row_weights(weights))
+
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
         order = np.argsort(cohort.clients)
         in_order, d = bool((order[1:] > order[:-1]).all()), cohort.layout.size
@@ -250,7 +263,7 @@ class SumReduce(Reduce):
         for start in range(0, cohort.n, block_rows(d)):
             block = slice(start, start + block_rows(d))
             accumulator.add(cohort.X[block if in_order else order[block]], weights[order[block]])
-        return Reduced(accumulator.finish(), self.row_weights(weights)), state
+        return self.result(accumulator.finish(), cohort.clients, weights, cohort.held), state
 
 
 class ServerOptimizer(Part):

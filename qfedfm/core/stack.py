@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -15,6 +15,7 @@ from qfedfm.core.cohort import ClientId, Cohort, Reduced, State, client_weights
 from qfedfm.core.collect import Collector, MatrixCollector, SumCollector
 from qfedfm.core.errors import PayloadError, StackError
 from qfedfm.core.float32 import Float32Codec, require_finite
+from qfedfm.core.held import Held, Holding
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Codec, CohortLayer, Part, Reduce, ServerAt, SumReduce, VectorLayer
 from qfedfm.core.registry import describe
@@ -79,18 +80,34 @@ def stack(*layers: VectorLayer | Codec | CohortLayer, reduce: Reduce) -> Stack:
 
 @dataclass(frozen=True)
 class Bound:
-    """A stack bound to a layout and a population: the client half and the server half of a round."""
+    """A stack bound to a layout and a population: the client half and the server half of a round.
+
+    Where clients hold different ranks, vector layers and the codec see what the client holds, in a layout of its own.
+    """
 
     stack: Stack
     layout: Layout
     population: tuple[ClientId, ...]
+    held: Held | None = None
+
+    def holding(self, client: ClientId) -> Holding:
+        """What a client holds."""
+        return Holding(self.layout) if self.held is None else self.held.of(client)
+
+    def memory(self, client: ClientId) -> State:
+        """What the codec on a client remembers before its first message."""
+        return self.stack.codec.memory(self.holding(client).layout)
+
+    def mirror(self, client: ClientId) -> State:
+        """What the server remembers of a client before its first message."""
+        return self.stack.codec.mirror(self.holding(client).layout)
 
     def _frame(self, at: At) -> wire.Frame:
-        return wire.Frame(at.epoch, at.round, at.client, self.layout.digest, self.stack.digest, wire.UP, at.samples)
+        return wire.Frame(at.epoch, at.round, at.client, at.layout.digest, self.stack.digest, wire.UP, at.samples)
 
     def encode(self, delta: Float32[np.ndarray, " d"], at: At) -> bytes:
         """The client half of a first message; see `send`."""
-        return self.send(delta, self.stack.codec.memory(self.layout), at)[0]
+        return self.send(delta, self.memory(at.client), at)[0]
 
     def send(self, delta: Float32[np.ndarray, " d"], memory: State, at: At) -> tuple[bytes, State]:
         """The client half: a delta to the payload that travels, and the codec's memory once it is accepted.
@@ -99,6 +116,8 @@ class Bound:
             PayloadError: the delta is not finite or has the wrong length.
         """
         require_finite(delta, self.layout)
+        holding = self.holding(at.client)
+        delta, at = holding.narrow(delta), replace(at, layout=holding.layout)
         for layer in self.stack.vector_layers:
             delta = layer.encode(delta, at)
         body, memory = self.stack.codec.send(delta, memory, at)
@@ -106,7 +125,7 @@ class Bound:
 
     def decode(self, payload: bytes, at: At) -> Float32[np.ndarray, " d"]:
         """The server half for a client's first message; see `receive`."""
-        return self.receive(payload, self.stack.codec.mirror(self.layout), at)[0]
+        return self.receive(payload, self.mirror(at.client), at)[0]
 
     def receive(self, payload: bytes, mirror: State, at: At) -> tuple[Float32[np.ndarray, " d"], State]:
         """The server half for one client: a payload to the delta that the cohort holds, and the codec's next mirror.
@@ -115,14 +134,16 @@ class Bound:
             PayloadError: the payload is damaged, addressed elsewhere, claims another sample count than the client
                 registered, or decodes to something that is not finite.
         """
-        body, samples = wire.unframe(payload, self._frame(at), self.stack.codec.largest(self.layout))
+        holding = self.holding(at.client)
+        at = replace(at, layout=holding.layout)
+        body, samples = wire.unframe(payload, self._frame(at), self.stack.codec.largest(at.layout))
         if samples != at.samples:
             raise PayloadError(f"a payload that claims {samples} samples", f"{at.samples}, as registered")
         vector, mirror = self.stack.codec.receive(body, mirror, at)
         for layer in reversed(self.stack.vector_layers):
             vector = layer.decode(vector, at)
-        require_finite(vector, self.layout)
-        return vector, mirror
+        require_finite(vector, at.layout)
+        return holding.widen(vector), mirror
 
     def init(self) -> State:
         """The state of the reduce before the first round."""
@@ -148,7 +169,13 @@ class Bound:
         return n >= self.stack.reduce.minimum_rows()
 
     def reduce(self, cohort: Cohort, state: State, at: ServerAt) -> tuple[Reduced, State]:
-        """The server half for the round: cohort layers, then the reduce, then weights taken back to clients."""
+        """The server half for the round: cohort layers, then the reduce, then weights taken back to clients.
+
+        Raises:
+            StackError: the cohort says otherwise about what clients hold than the aggregator was bound to.
+        """
+        if cohort.held is not self.held:
+            raise StackError("a cohort with another `held` than the aggregator's", "the one that it was bound to")
         for layer in self.stack.cohort_layers:
             cohort = layer.lift(cohort, at)
         reduced, state = self.stack.reduce.reduce(cohort, state, at)
@@ -166,11 +193,19 @@ class Bound:
         """
         reduce = self.stack.reduce
         if isinstance(reduce, SumReduce) and not self.stack.cohort_layers:
-            return SumCollector(self.layout, reduce)
-        return MatrixCollector(self.layout, largest, self.reduce)
+            return SumCollector(self.layout, reduce, self.held)
+        return MatrixCollector(self.layout, largest, self.reduce, self.held)
 
 
-def bind(aggregator: Stack, layout: Layout, population: tuple[ClientId, ...], *, cohort: int, validation: int) -> Bound:
+def bind(
+    aggregator: Stack,
+    layout: Layout,
+    population: tuple[ClientId, ...],
+    *,
+    cohort: int,
+    validation: int,
+    held: Held | None = None,
+) -> Bound:
     """Binds an aggregator to the size of an experiment.
 
     Args:
@@ -179,14 +214,18 @@ def bind(aggregator: Stack, layout: Layout, population: tuple[ClientId, ...], *,
         population: all client ids that can ever take part.
         cohort: the number of updates that a full round brings.
         validation: rows of validation data that the server holds.
+        held: what each client holds; None where all hold all.
 
     Raises:
         StackError: a client id that a header cannot hold or that occurs twice, a full round with too few updates for a
-            part, or a reduce that needs validation data where there is none.
+            part, a reduce that needs validation data where there is none, or a part that compares whole updates where
+            clients hold different ranks.
     """
     if len(set(population)) != len(population) or not all(0 <= client < wire.EVERYONE for client in population):
         raise StackError(f"client ids {population}", f"different numbers from 0 to {wire.EVERYONE - 1}")
-    bound = Bound(aggregator, layout, population)
+    if held is not None:
+        _refuse_holes(aggregator)
+    bound = Bound(aggregator, layout, population, held)
     needed = bound.minimum_clients()
     if cohort < needed:
         given = f"{cohort} clients a round for {' + '.join(part.name for part in aggregator.parts)}"
@@ -195,3 +234,10 @@ def bind(aggregator: Stack, layout: Layout, population: tuple[ClientId, ...], *,
         given = f"reduce {aggregator.reduce.name!r} without validation data on the server"
         raise StackError(given, "at least one validation row", "set task.validation")
     return bound
+
+
+def _refuse_holes(aggregator: Stack) -> None:
+    parts = [*aggregator.cohort_layers, *([] if aggregator.reduce.per_holder else [aggregator.reduce])]
+    if parts:
+        given = f"{parts[0].kind} {parts[0].name!r} over clients that hold different ranks"
+        raise StackError(given, "rows that all hold all coordinates", "leave capacities out, or reduce by the mean")

@@ -1,7 +1,8 @@
 """What the server sends each round, in the same wire format as updates.
 
 Without a codec that is the model and the local method's state in one message; with one, the difference to what the
-clients have (`Chain`), or the whole model to those that lack more than that would cost, and the state as it is.
+clients have (`Chain`), or the whole model to those that lack more than that would cost, and the state as it is. A
+client that holds lower ranks gets what it holds of the model, and starts from zeros elsewhere.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from qfedfm.core import wire
 from qfedfm.core.cohort import EMPTY, ClientId, State
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.layout import Layout
+from qfedfm.core.stack import Bound
 from qfedfm.engine.chain import Chain, Way
 from qfedfm.engine.state import RunState
 
@@ -89,27 +91,30 @@ class Sent:
     chain: Chain
 
 
-def send_down(state: RunState, invited: Iterable[ClientId], way: Way | None, layout: Layout, epoch: int) -> Sent:
+def send_down(state: RunState, invited: Iterable[ClientId], way: Way | None, bound: Bound, epoch: int) -> Sent:
     """Sends a round's model to the invited clients; ``way`` is None where it goes down whole."""
-    return _whole(state, invited, layout, epoch) if way is None else _difference(state, invited, way, layout, epoch)
+    return _whole(state, invited, bound, epoch) if way is None else _difference(state, invited, way, epoch)
 
 
-def _whole(state: RunState, invited: Iterable[ClientId], layout: Layout, epoch: int) -> Sent:
-    received: dict[int | None, Float32[np.ndarray, " d"]] = {}
+def _whole(state: RunState, invited: Iterable[ClientId], bound: Bound, epoch: int) -> Sent:
+    received: dict[tuple[int | None, bytes], tuple[Float32[np.ndarray, " d"], int]] = {}
     models, local, count = {}, state.local, 0
     for client in invited:
-        label = state.clusters.members.get(client)
-        if label not in received:
-            payload = broadcast(state.clusters.of(client, state.model), state.local, layout, epoch, state.round + 1)
-            received[label], local = receive(payload, state.local, layout, epoch, state.round + 1)
-        models[client] = received[label]
-        count += len(payload)
+        holding = bound.holding(client)
+        layout, kind = holding.layout, (state.clusters.members.get(client), holding.layout.digest)
+        if kind not in received:
+            model = holding.narrow(state.clusters.of(client, state.model))
+            payload = broadcast(model, state.local, layout, epoch, state.round + 1)
+            numbers, local = receive(payload, state.local, layout, epoch, state.round + 1)
+            received[kind] = holding.widen(numbers), len(payload)
+        models[client], length = received[kind]
+        count += length
     return Sent(models, local, count, state.chain)
 
 
-def _difference(state: RunState, invited: Iterable[ClientId], way: Way, layout: Layout, epoch: int) -> Sent:
+def _difference(state: RunState, invited: Iterable[ClientId], way: Way, epoch: int) -> Sent:
     """Clients decode what the server decodes, so that one reconstruction stands for all of them."""
-    number, clients = state.round + 1, tuple(invited)
+    number, clients, layout = state.round + 1, tuple(invited), way.layout
     chain = state.chain.advanced(state.model, number, way)
     model = state.model if chain.model is None else chain.model
     whole = len(broadcast(model, EMPTY, layout, epoch, number))

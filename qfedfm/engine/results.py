@@ -131,14 +131,15 @@ def assemble(
 
 
 def client_lines(setting: Setting) -> dict[str, Any]:
-    """Who the clients are, by id."""
-    split = setting.split
+    """Who the clients are, by id; the share of the ranks that each holds, where these differ."""
+    split, held = setting.split, setting.bound.held
     return {
         str(client): {
             "name": split.names[client],
             "train_rows": len(split.train[client]),
             "test_rows": len(split.test[client]),
             "hostile": client in setting.hostile,
+            **({} if held is None else {"capacity": held.of(client).share}),
         }
         for client in split.clients
     }

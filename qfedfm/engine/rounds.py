@@ -128,7 +128,7 @@ class OpenRound:
             if setting.arm.down is None
             else Way(setting.arm.down, setting.bound.layout, setting.key, setting.epoch)
         )
-        return send_down(state, self._who.invited, down, setting.bound.layout, setting.epoch)
+        return send_down(state, self._who.invited, down, setting.bound, setting.epoch)
 
     def charge(self, seconds: float) -> None:
         """Adds to the round's training time what an engine spent on its jobs."""

@@ -17,6 +17,7 @@ from qfedfm.core.errors import ConfigError, DataError
 from qfedfm.core.key import Key
 from qfedfm.core.stack import Bound, bind
 from qfedfm.engine.arm import Arm
+from qfedfm.engine.capacities import held_by
 from qfedfm.engine.clientstates import ClientStates, InMemory
 from qfedfm.engine.evaluate import Tested
 from qfedfm.engine.experiment import Experiment, Hostile
@@ -203,9 +204,11 @@ class Bench:
     def _stage(self, arm: Arm, seed: int, rounds: int, test: bool, states: ClientStates) -> Setting:
         drawn, participation = self.drawn(seed), arm.participation
         invited, validation = participation.cohort(len(drawn.clients)), len(drawn.split.validation)
-        bound = bind(arm.aggregator, self.engine.layout, drawn.clients, cohort=invited, validation=validation)
-        arm.selector.check(len(drawn.clients), invited)
-        personal, layout = arm.aggregator.reduce.personal, self.engine.layout
+        layout, clients = self.engine.layout, drawn.clients
+        held = held_by(arm, layout, drawn.key, clients)
+        bound = bind(arm.aggregator, layout, clients, cohort=invited, validation=validation, held=held)
+        arm.selector.check(len(clients), invited)
+        personal = arm.aggregator.reduce.personal
         if personal and (arm.local.server(layout) or arm.down is not None):
             given = f"codec {arm.down.name!r} on the way down" if arm.down else f"local method {arm.local.name!r}"
             remedy = 'set models = "largest", or leave it out'

@@ -102,7 +102,7 @@ class Uplink:
 
     def _encode(self, client: ClientId, delta: Float32[np.ndarray, " d"]) -> tuple[bytes, State] | None:
         bound = self._setting.bound
-        memory = self._memories.of(client, "codec") or bound.stack.codec.memory(bound.layout)
+        memory = self._memories.of(client, "codec") or bound.memory(client)
         try:
             return bound.send(delta, memory, self._at(client))
         except PayloadError as error:
@@ -113,7 +113,7 @@ class Uplink:
         self, client: ClientId, payload: bytes, refused: list[dict[str, Any]]
     ) -> tuple[Float32[np.ndarray, " d"], State] | None:
         bound = self._setting.bound
-        mirror = self._memories.of(client, "mirror") or bound.stack.codec.mirror(bound.layout)
+        mirror = self._memories.of(client, "mirror") or bound.mirror(client)
         self.bytes += len(payload)
         try:
             with phase("wire"):

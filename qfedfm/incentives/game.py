@@ -119,7 +119,8 @@ def round_game(cohort: Cohort, reduce: Reduce, at: ServerAt, state: State = EMPT
             return 0.0
         rows = order[list(coalition)]
         clients = tuple(cohort.clients[row] for row in rows)
-        part = Cohort(np.ascontiguousarray(cohort.X[rows]), cohort.weights[rows], clients, cohort.layout)
+        X = np.ascontiguousarray(cohort.X[rows])
+        part = Cohort(X, cohort.weights[rows], clients, cohort.layout, held=cohort.held)
         return nothing - float(objective.loss(reduce.reduce(part, start, at)[0].vector))
 
     return Game(cohort.n, utility, tuple(sorted(cohort.clients)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,6 +35,9 @@ class Attendance:
         return tuple(client for client in self.invited if client not in absent)
 
 
+Capacity = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
+
 class Participation(BaseModel):
     """How many clients a round invites, and how reliable they are.
 
@@ -47,6 +50,8 @@ class Participation(BaseModel):
         dropout: probability that an invited client falls silent after training.
         late: probability that the answer of a client that did not drop out misses the deadline.
         selector: who chooses the invited, by name or as a table of its name and options; a method can name another.
+        capacities: shares of every LoRA rank that clients can hold, drawn for each client by the seed; none where all
+            hold all.
 
     Example:
         >>> Participation(clients_per_round=2).draw(Key.of(1), 0, (3, 5, 8)).dropped
@@ -58,8 +63,9 @@ class Participation(BaseModel):
     clients_per_round: int | None = Field(default=None, ge=1)
     dropout: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
     late: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
-    # left out of the settings at its default, so that experiments from before it keep their digest
+    # left out of the settings at their defaults, so that experiments from before them keep their digest
     selector: str | dict[str, Any] = Field(default=Uniform.name, exclude_if=lambda selector: selector == Uniform.name)
+    capacities: tuple[Capacity, ...] = Field(default=(), exclude_if=lambda capacities: not capacities)
 
     def cohort(self, population: int) -> int:
         """The number of updates that a round brings when nobody drops out or is late.
@@ -71,6 +77,26 @@ class Participation(BaseModel):
             given = f"clients_per_round = {self.clients_per_round} of {population} clients"
             raise ConfigError(given, f"at most {population}", "lower clients_per_round or add clients")
         return population if self.clients_per_round is None else self.clients_per_round
+
+    def shares(self, key: Key, population: tuple[ClientId, ...]) -> dict[ClientId, float]:
+        """The share of every rank that each client holds: each capacity as often as any other, or once more.
+
+        Args:
+            key: of the seed, folded by purpose, so that all methods and rounds have the same weak clients.
+            population: all client ids, ascending.
+
+        Raises:
+            ConfigError: more capacities than clients.
+
+        Example:
+            >>> sorted(Participation(capacities=(1.0, 0.5)).shares(Key.of(1), (3, 5, 8)).values())
+            [0.5, 1.0, 1.0]
+        """
+        capacities = self.capacities or (1.0,)
+        if len(capacities) > len(population):
+            raise ConfigError(f"{len(capacities)} capacities of {len(population)} clients", "at most one for each")
+        order = key.numpy().permutation(len(population)).tolist()
+        return {population[place]: capacities[turn % len(capacities)] for turn, place in enumerate(order)}
 
     def draw(
         self,

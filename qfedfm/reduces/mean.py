@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
+from qfedfm.core.cohort import ClientId, Reduced
+from qfedfm.core.held import Held
 from qfedfm.core.parts import Law, SumReduce
 from qfedfm.core.registry import part
 from qfedfm.core.sums import RunningMean
@@ -19,6 +22,9 @@ from qfedfm.core.sums import RunningMean
 class Mean(SumReduce):
     """Σₖ nₖ Δₖ / Σₖ nₖ.
 
+    Where clients hold different ranks, each coordinate is averaged over those that hold it (Diao et al., ICLR 2021,
+    arXiv 2010.01264, equation 1), and no weight of a client is reported, because it has several.
+
     Differs from the paper: averages deltas instead of weights, which is the same when all start from one model.
 
     Example:
@@ -27,6 +33,7 @@ class Mean(SumReduce):
         'mean'
     """
 
+    per_holder = True
     laws = SumReduce.laws | {Law.TRANSLATION, Law.CONVEX}
 
     def accumulator(self, d: int) -> RunningMean:
@@ -34,3 +41,14 @@ class Mean(SumReduce):
 
     def row_weights(self, weights: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         return np.asarray(weights / weights.sum())
+
+    def result(
+        self,
+        vector: Float32[np.ndarray, " d"],
+        clients: Sequence[ClientId],
+        weights: Float64[np.ndarray, " n"],
+        held: Held | None,
+    ) -> Reduced:
+        if held is None:
+            return super().result(vector, clients, weights, held)
+        return Reduced(held.mean_of_holders(vector, clients, weights))

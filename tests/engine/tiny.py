@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,3 +96,39 @@ SETTINGS = {
     "engine": {"mode": "sequential", "device": "cpu"},
 }
 """The settings of an experiment on `TinyTask`; tests change what they are about."""
+
+
+class Lora(torch.nn.Module):
+    """x ↦ W(x + BAx) + b with A (r × 4) and B (4 × r) that are trained beside W and b."""
+
+    def __init__(self, rank: int, classes: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.lora_A = torch.nn.Linear(4, rank, bias=False)
+        self.lora_B = torch.nn.Linear(rank, 4, bias=False)
+        self.head = torch.nn.Linear(4, classes)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.normal_(0, 0.3, generator=generator)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        return self.head(input + self.lora_B(self.lora_A(input)))
+
+
+class TinyLora(TinyTask):
+    """The same data for a model with a LoRA module of rank 4."""
+
+    def model(self, key: Key) -> torch.nn.Module:
+        inner = Lora(4, self.classes, torch.Generator().manual_seed(key.integer()))
+        return torch.nn.Sequential(OrderedDict(q=inner))
+
+    def forward(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return model(inputs["input"])
+
+
+def make_lora(**options: int) -> TinyLora:
+    """What an experiment names as ``factory``."""
+    return TinyLora(**options)
+
+
+LORA = {"kind": "python", "factory": "tests.engine.tiny:make_lora"}
+"""The task of an experiment on `TinyLora`."""

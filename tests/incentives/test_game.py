@@ -4,7 +4,9 @@ import pytest
 import qfedfm as qf
 from qfedfm.core.cohort import Cohort
 from qfedfm.core.errors import ConfigError, DataError, StackError
+from qfedfm.core.held import nested
 from qfedfm.core.key import Key
+from qfedfm.core.layout import Layout
 from qfedfm.core.parts import ServerAt
 from qfedfm.incentives.contribution import round_contributions
 from qfedfm.incentives.contributions.amplitude_estimation import AmplitudeEstimation
@@ -50,6 +52,16 @@ def test_the_utility_of_clients_is_what_their_update_takes_off_the_loss() -> Non
     mean = (X[0] + 5 * X[2]) / 6
     assert game(0b110) == pytest.approx(objective(np.zeros(4))[0] - objective(mean)[0], rel=1e-5)
     assert game(0b001) == pytest.approx(objective(np.zeros(4))[0] - objective(X[1])[0], rel=1e-5)
+
+
+def test_clients_that_hold_different_ranks_are_worth_what_their_coordinates_bring() -> None:
+    layout = Layout.of({"q.lora_A": (2, 1), "q.lora_B": (1, 2)})
+    X = np.array([[1, 2, 3, 4], [5, 0, 7, 0], [1, 1, 1, 1]], np.float32)
+    held = nested(layout, {7: 1.0, 2: 0.5, 11: 1.0})
+    cohort, objective = Cohort(X, np.ones(3), CLIENTS, layout, held=held), quadratic()
+    game = round_game(cohort, Mean(), server(cohort, objective))
+    together = objective(np.array([3.0, 2.0, 5.0, 4.0]))[0]
+    assert game(0b011) == pytest.approx(objective(np.zeros(4))[0] - together, rel=1e-5)
 
 
 def test_contributions_are_named_by_client_and_sum_to_the_loss_that_the_round_took_off() -> None:
