@@ -1,4 +1,4 @@
-"""Fills the tables of docs/communication.md and draws its figures from committed results: `python docs/communication.py`."""
+"""Fills docs/communication.md and draws its figures from committed results: `python docs/communication.py`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from qfedfm.report import numbers
-from qfedfm.report.pareto import costs, draw_pareto, front
 from qfedfm.report.look import looks
+from qfedfm.report.pareto import costs, draw_pareto, front
 from qfedfm.report.statistics import paired
 from qfedfm.report.study import study as read
 from qfedfm.report.summary import by_seed
@@ -48,7 +48,8 @@ def table(name: str) -> str:
             f"| {100 * (1 - total[method] / total[baseline]):.1f} | {numbers.with_interval(lines[method]['accuracy'])} "
             f"| {numbers.difference(against) if method != baseline else numbers.NOTHING} |"
         )
-    head = f"| method | up | `{baseline}` up / up | down | saved of all bytes, % | accuracy, % | minus `{baseline}`, points |"
+    fewer, against = f"`{baseline}` up / up", f"minus `{baseline}`, points"
+    head = f"| method | up | {fewer} | down | saved of all bytes, % | accuracy, % | {against} |"
     return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
 
 

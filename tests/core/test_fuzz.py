@@ -11,7 +11,7 @@ from tests.core.fuzz import ats, bound_to, fuzz, mutate
 from tests.core.parts import Trusting
 from tests.laws.cases import subjects
 
-PAYLOADS = int(os.environ.get("QFEDFM_FUZZ", "5000"))
+PAYLOADS = int(os.environ.get("QFEDFM_FUZZ", "1500"))
 CODECS = {str(subject): subject.part for subject in subjects() if subject.entry.kind == "codec"}
 LAYERS = [entry.name for entry in entries("vector layer")]
 

@@ -42,7 +42,7 @@ KINDS = (
     Contribution,
     Selector,
 )
-exploring = settings(max_examples=20, deadline=None, derandomize=True)
+exploring = settings(max_examples=10, deadline=None, derandomize=True)
 
 
 def name_of(value: object) -> str | None:
