@@ -207,16 +207,18 @@ def for_error(tensors: Tensors, error: float) -> Plan:
 def for_bits(tensors: Tensors, bits: float) -> tuple[Plan, float]:
     """A plan of about so many bits, in the way with the least error, and bits that another octave of the step saves."""
     first, slope = gaussian_step(tensors, bits)
+
+    def corrected(step: float, length: float) -> float:
+        return float(step * 2.0 ** np.clip((length - bits) / slope, -3, 3))
+
     found = []
     for everything in _ways(tensors):
-        step = first
-        for _ in range(2):
-            plan, length = cheapest(tensors, step, everything)
-            step = plan.step * 2.0 ** float(np.clip((length - bits) / slope, -3, 3))
-        plan, length = cheapest(tensors, step, everything)
+        plan, length = cheapest(tensors, first, everything)
+        plan, length = cheapest(tensors, corrected(first, length), everything)
         price = 2 * np.log(2) * float(plan.errors.sum()) / tensors.x.size
-        found.append((float(plan.errors.sum()) + price * (length - bits), plan))
-    return min(found, key=lambda one: one[0])[1], slope
+        found.append((float(plan.errors.sum()) + price * (length - bits), plan, length))
+    _, plan, length = min(found, key=lambda one: one[0])
+    return replace(plan, step=corrected(plan.step, length)), slope
 
 
 def _ways(tensors: Tensors) -> tuple[bool | None, ...]:

@@ -85,16 +85,23 @@ def decode(reader: Reader, count: int) -> Int32[np.ndarray, " n"]:
     threshold = int(reader.number("u1"))
     if not _LEAST <= threshold <= _MOST:
         raise PayloadError(f"a threshold of 2^{threshold}", f"2^{_LEAST} to 2^{_MOST}")
-    z, limit = _entropy.decode(reader, count).astype(np.int64), 1 << threshold
-    escaped = np.flatnonzero(z >= limit)
-    if len(escaped):
-        lengths = z[escaped] - limit + threshold
-        if int(lengths.max()) >= _LONGEST:
-            raise PayloadError(f"a number of {int(lengths.max())} bits", f"fewer than {_LONGEST}")
-        for b in np.unique(lengths).tolist():
-            places = escaped[lengths == b]
-            z[places] = unpack(reader, b, len(places)).astype(np.int64) + (1 << b)
-    return np.asarray(np.bitwise_xor(z >> 1, -(z & 1)), np.int32)
+    symbols, limit = _entropy.decode(reader, count), 1 << threshold
+    top = int(symbols.max(initial=0))
+    if top < limit:
+        return np.asarray(_signed(np.arange(top + 1, dtype=np.int32))[symbols])
+    z, escaped = symbols.astype(np.int64), np.flatnonzero(symbols >= limit)
+    lengths = z[escaped] - limit + threshold
+    if int(lengths.max()) >= _LONGEST:
+        raise PayloadError(f"a number of {int(lengths.max())} bits", f"fewer than {_LONGEST}")
+    for b in np.unique(lengths).tolist():
+        places = escaped[lengths == b]
+        z[places] = unpack(reader, b, len(places)).astype(np.int64) + (1 << b)
+    return np.asarray(_signed(z), np.int32)
+
+
+def _signed(z: np.ndarray) -> np.ndarray:
+    """0, 1, 2, 3 … as 0, −1, 1, −2 …"""
+    return np.asarray(np.bitwise_xor(z >> 1, -(z & 1)))
 
 
 def largest(count: int) -> int:

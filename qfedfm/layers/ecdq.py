@@ -27,6 +27,8 @@ from qfedfm.layers._streams import Message, fill
 _HEAD = struct.Struct("<fhB")
 _BITS, _MARGIN, _WIDEST = 2.0, 0.98, 2.0**10
 _NEAR, _LEFT, _PASSES = 0.995, -0.012, 8
+_ROUNDED = 1.0003
+"""What rounded frequencies cost, at most."""
 
 
 @part("ecdq", paper="Zamir & Feder, IEEE Trans. Inf. Theory 38, 428 (1992); Vargaftik et al., ICML 2022")
@@ -112,7 +114,7 @@ class Ecdq(Codec):
         low, high, best = -np.inf, np.inf, None
         for _ in range(_PASSES):
             message = Message(self._within(plan), at)
-            over, place = message.bits - allowed, float(np.log2(plan.step))
+            over, place = _ROUNDED * message.bits - allowed, float(np.log2(plan.step))
             if message.plan.step < 0.99 * plan.step:
                 return message
             if over <= 0 and (best is None or message.bits > best.bits):
