@@ -21,12 +21,14 @@ def example() -> RunState:
         {4: 2, 11: 1},
         {2: b"\x00payload"},
         ({"round": 0, "accuracy": 0.1 + 0.2}, {"round": 1, "accuracy": 1 / 3}),
+        topology={"shallow": rng.normal(size=3).astype(np.float32), "optimizer/m": rng.normal(size=4)},
     )
 
 
 def same(a: RunState, b: RunState) -> bool:
     def flat(state):
-        groups = {"model": {"": state.model}, "reduce": state.reduce, "server": state.server, "local": state.local}
+        named = ("reduce", "server", "local", "topology")
+        groups = {"model": {"": state.model}, **{name: getattr(state, name) for name in named}}
         arrays = {(group, name): np.asarray(value) for group, s in groups.items() for name, value in s.items()}
         return {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
 
