@@ -29,7 +29,13 @@ PlainTask = Annotated[
 
 
 class MaskedTask(BaseModel):
-    """Frozen random weights under trained masks in the model of another task: see `Masked` for the options."""
+    """Frozen random weights under trained masks in the model of another task: see `Masked` for the options.
+
+    Example:
+        >>> task = MaskedTask(kind="masked", task={"kind": "digits", "hidden": 128, "heads": 8, "layers": 1})
+        >>> task.build().name
+        'masked-digits'
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
