@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from jaxtyping import Float32
 
+from qfedfm.adapters.masks import Mask
 from qfedfm.clients.deltas import plain_delta
 from qfedfm.clients.lora import low_rank_forward, plain_pair
 from qfedfm.clients.mapped import mapped_forward
 from qfedfm.clients.prompts import stack_prompts
-from qfedfm.clients.trace import Trace
+from qfedfm.clients.trace import Trace, UnfusableError
 from qfedfm.core.layout import Layout
 
 
@@ -53,12 +54,17 @@ def stack_modules(model: torch.nn.Module, found: Trace) -> tuple[LaneParameters,
     Where all of an owner's parameters have one precision its input is cast to it, and before and inside the transformer
     layers its output is cast back, because the frozen modules around it may be in bfloat16.
 
+    Raises:
+        UnfusableError: weights are drawn anew in each step.
+
     Returns:
         What the modules read, and whether some of them have a lane's parameters put into them while they are called, so
         that they are one thread's at a time.
     """
     current, mapped = LaneParameters(), False
     modules = dict(model.named_modules())
+    if any(isinstance(module, Mask) for module in modules.values()):
+        raise UnfusableError("a mask is drawn for a client's step, not for each of its rows")
     for owner, names in found.owners.items():
         module = modules[owner]
         pair = plain_pair(module, names)

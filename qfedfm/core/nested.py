@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, InstanceOf
+from pydantic import AfterValidator, BeforeValidator, InstanceOf
 
 from qfedfm.core.parts import Codec
 from qfedfm.core.registry import build
@@ -15,5 +15,11 @@ def _codec(value: Any) -> Any:
     return build(Codec.kind, value) if isinstance(value, str | Mapping) else value
 
 
-CodecField = Annotated[InstanceOf[Codec], BeforeValidator(_codec)]
-"""A codec: one, its name, or a table of its name and options."""
+def _of_updates(codec: Codec) -> Codec:
+    if codec.needs_model:
+        raise ValueError(f"a codec of updates; {codec.name!r} encodes the model that they lead to")
+    return codec
+
+
+CodecField = Annotated[InstanceOf[Codec], BeforeValidator(_codec), AfterValidator(_of_updates)]
+"""A codec of updates: one, its name, or a table of its name and options."""

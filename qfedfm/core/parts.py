@@ -59,7 +59,11 @@ class Law(enum.Enum):
 
 @dataclass(frozen=True)
 class At:
-    """Where a client half is: everything that it may depend on besides the update itself."""
+    """Where a client half is: everything that it may depend on besides the update itself.
+
+    ``model`` is what the client started from, on both sides; None where nobody says. Only a codec that `needs_model`
+    reads it.
+    """
 
     epoch: int
     round: int
@@ -67,6 +71,7 @@ class At:
     key: Key
     layout: Layout
     samples: int
+    model: Float32[np.ndarray, " d"] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,8 @@ class Codec(Part):
     laws = frozenset({Law.SAME_KEY, Law.ROUND_TRIP, Law.REFUSES})
     feeds_back: ClassVar[bool] = False
     """Whether it sends later what it left out before."""
+    needs_model: ClassVar[bool] = False
+    """Whether it encodes ``at.model`` plus the update; then it stands in no other codec and not on the way down."""
 
     @abc.abstractmethod
     def encode(self, x: Float32[np.ndarray, " d"], at: At) -> bytes:

@@ -211,6 +211,8 @@ def _build(name: str, method: Method, training: Training, participation: Partici
     down = None if method.down is None else build(Codec.kind, method.down)
     if down is not None and down.mirror(Layout.of({"w": (1,)})):
         raise ConfigError(f"codec {down.name!r} on the way down", "one whose receivers need no memory")
+    if down is not None and down.needs_model:
+        raise ConfigError(f"codec {down.name!r} on the way down", "a codec of differences")
     local = build("local method", method.local)
     return Arm(name, aggregator, server, local, merged, selector, down, participation, method.topology)
 

@@ -23,7 +23,7 @@ from qfedfm.engine.arm import Arm, Method, PartConfig, Stages, Training, build_a
 from qfedfm.engine.compute import Engine
 from qfedfm.engine.custom import CustomTask
 from qfedfm.engine.dotted import put
-from qfedfm.engine.tasks import AnyTask
+from qfedfm.engine.tasks import AnyTask, MaskedTask
 from qfedfm.incentives.participation import Participation
 from qfedfm.incentives.selector import Selector
 from qfedfm.tasks.text import TextClassification
@@ -245,7 +245,7 @@ class Experiment(_Model):
         Raises:
             ConfigError: the factory of a custom task cannot be imported or returns something else.
         """
-        return self.task.build() if isinstance(self.task, CustomTask) else self.task
+        return self.task.build() if isinstance(self.task, CustomTask | MaskedTask) else self.task
 
     def run(
         self,

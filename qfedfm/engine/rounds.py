@@ -100,7 +100,8 @@ class OpenRound:
             jobs = [self._assignment.job(client) for client in self._who.invited if client not in dropped]
         self.jobs: tuple[Job, ...] = tuple(jobs)
         most = len(jobs) - len(self._who.late)
-        self._uplink = Uplink(setting, self._memories, state, frozenset(self._who.late), most, self._watcher)
+        late, models = frozenset(self._who.late), self._sent.models
+        self._uplink = Uplink(setting, self._memories, state, late, most, models, self._watcher)
         attack, answering = setting.drawn.attack, {job.client for job in jobs}
         self._watched = attack is not None and attack.omniscient and bool(setting.hostile & answering)
         self._held: list[Trained] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,7 @@ class Uplink:
         state: before the round; its late answers arrive now, each before the first client with a higher id.
         late: the clients whose answers miss this round's deadline.
         most: updates that can arrive.
+        models: what each client of this round has started from.
         watcher: looks at each update that is counted, where the selector wants to know them.
     """
 
@@ -51,10 +53,11 @@ class Uplink:
         state: RunState,
         late: frozenset[ClientId],
         most: int,
+        models: Mapping[ClientId, Float32[np.ndarray, " d"]],
         watcher: Watcher | None = None,
     ) -> None:
         self._setting, self._round, self._late = setting, state.round + 1, late
-        self._memories = memories
+        self._memories, self._models = memories, models
         self._watcher = watcher
         self._waiting = sorted(state.late.items())
         self._of_late: list[dict[str, Any]] = []
@@ -132,4 +135,4 @@ class Uplink:
         setting = self._setting
         key = setting.key.fold("layers", self._round, client)
         samples = len(setting.split.train[client])
-        return At(setting.epoch, self._round, client, key, setting.bound.layout, samples)
+        return At(setting.epoch, self._round, client, key, setting.bound.layout, samples, self._models.get(client))

@@ -147,7 +147,7 @@ def test_late_answers_and_those_on_time_are_added_in_the_order_of_the_clients(mo
     made = bench()
     setting = made.setting(made.experiment.arm("mean"), 1, 3)
     (state,) = begin(made.engine, [setting])
-    other = Uplink(setting, Memories(setting, state), state, frozenset({0, 2, 5}), 0)
+    other = Uplink(setting, Memories(setting, state), state, frozenset({0, 2, 5}), 0, {})
     for client in (0, 2, 5):
         other.send(client, np.full(15, client, np.float32))
     decoded = []
@@ -157,7 +157,7 @@ def test_late_answers_and_those_on_time_are_added_in_the_order_of_the_clients(mo
         return np.zeros(15, np.float32), mirror
 
     monkeypatch.setattr(Bound, "receive", receive)
-    uplink = Uplink(setting, Memories(setting, state), replace(state, late=other.late), frozenset(), 3)
+    uplink = Uplink(setting, Memories(setting, state), replace(state, late=other.late), frozenset(), 3, {})
     for client in (1, 3, 4):
         uplink.send(client, np.zeros(15, np.float32))
     uplink.close()
