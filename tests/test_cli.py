@@ -86,7 +86,7 @@ def refused(found, *words):
         (["training.epochs=1"], ["[training]", "not both steps and epochs"]),
         (["training.optimizer.name=adamm"], ["training.optimizer.name = 'adamm'", "'sgd' or 'adamw'"]),
         (["task=3"], ["task = 3", "a table"]),
-        (["task.kind=txt"], ["task.kind = 'txt'", "'text-classification' or 'python'"]),
+        (["task.kind=txt"], ["task.kind = 'txt'", "'text-classification', 'digits', 'masked' or 'python'"]),
         (["compare.krum.reduce=krun"], ["unknown reduce 'krun'", "did you mean 'krum'?"]),
         (["compare.krum.reduce=3"], ["compare.krum.reduce = 3", "a text in quotes or a table"]),
         (["compare.krum.reduce.hostile=2"], ["6 clients a round", "at least 7"]),
