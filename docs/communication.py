@@ -18,7 +18,12 @@ from qfedfm.report.summary import by_seed
 ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).with_name("communication.md")
 FIGURES = Path(__file__).with_name("figures")
-BASELINES = {"codecs/sources": "float32", "fedobd/sources": "fedavg", "fedobd/digits": "fedavg"}
+BASELINES = {
+    "codecs/sources": "float32",
+    "fedobd/sources": "fedavg",
+    "fedobd/digits": "fedavg",
+    "h-fl/digits": "fedavg",
+}
 """The committed studies, and what each method in them is compared with."""
 
 
@@ -33,7 +38,9 @@ def table(name: str) -> str:
     results = json.loads((folder(name) / "results.json").read_text(encoding="utf-8"))
     runs, baseline = results["runs"], BASELINES[name]
     sent = {way: _means(runs, f"{way}link_bytes") for way in ("up", "down")}
-    total = {method: sent["up"][method] + sent["down"][method] for method in sent["up"]}
+    ways = ("uplink_bytes", "downlink_bytes", "edge_uplink_bytes", "edge_downlink_bytes")
+    parts = [_means(runs, way) for way in ways]
+    total = {method: sum(part[method] for part in parts) for method in sent["up"]}
     theirs = by_seed(runs, baseline, "accuracy")
     lines = {line["method"]: line for line in results["summary"]}
     best = _front(total, lines)
@@ -56,7 +63,7 @@ def table(name: str) -> str:
 def _means(runs: list[Mapping[str, Any]], field: str) -> dict[str, float]:
     values: dict[str, list[float]] = {}
     for run in runs:
-        values.setdefault(run["method"], []).append(run[field])
+        values.setdefault(run["method"], []).append(run.get(field, 0))
     return {method: sum(each) / len(each) for method, each in values.items()}
 
 

@@ -1,5 +1,6 @@
 """The worked example of docs/adding-a-part.md is run: the part, its test, its use by name, and the laws of its kind."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -97,3 +98,13 @@ def test_a_command_of_the_readme_exists(command):
     )
     assert done.returncode == 0
     assert f"qfedfm {command}" in done.stdout
+
+
+def test_the_tables_of_bytes_are_the_committed_results():
+    """Written by `python docs/communication.py`."""
+    spec = importlib.util.spec_from_file_location("communication_page", ROOT / "docs" / "communication.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = module.PAGE.read_text(encoding="utf-8")
+    assert text == module.page(text)
+    assert all(f"<!-- table {name} -->" in text for name in module.BASELINES)
