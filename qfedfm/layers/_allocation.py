@@ -31,6 +31,11 @@ def steps(spreads: Float64[np.ndarray, "*t"]) -> Float64[np.ndarray, "*t"]:
     return np.asarray(np.sqrt(12 * error))
 
 
+def own_steps(step: float, spreads: Float64[np.ndarray, "*t"]) -> Float64[np.ndarray, "*t"]:
+    """The step Δ' of each spread beside the common one; spreads below 2⁻⁸⁰ take that of 2⁻⁸⁰."""
+    return np.asarray(step * steps(np.asarray(np.maximum(spreads, _TINY) / step)))
+
+
 @dataclass(frozen=True)
 class Tensors:
     """The tensors of an update, scaled by a power of two so that the largest coordinate is near one.
@@ -141,7 +146,7 @@ class Plan:
     @cached_property
     def wide(self) -> Float64[np.ndarray, " t"]:
         """The step of each tensor."""
-        return np.asarray(self.step * steps(np.maximum(self.spreads, _TINY) / self.step))
+        return own_steps(self.step, self.spreads)
 
     def settled(self) -> Plan:
         """The same, but for rotated groups too small to be worth it, which go as they are; the step as it travels."""
@@ -168,7 +173,7 @@ def cheapest(tensors: Tensors, step: float, everything: bool | None = None) -> t
             error + (ln 2/6) Δ² · bits.
     """
     spreads = np.maximum(tensors.spreads, _TINY)
-    wide = step * steps(spreads / step)
+    wide = own_steps(step, spreads)
     (sent, variances), of_gaussian = tensors.dithered(wide), _gaussian.rate(wide / spreads)
     price = np.log(2) / 6 * step**2
     plain = wide**2 * left(variances) + price * sent

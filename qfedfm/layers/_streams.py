@@ -24,7 +24,7 @@ from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At
 from qfedfm.layers import _gaussian, _integers
-from qfedfm.layers._allocation import TURNED, ZERO, Plan, steps
+from qfedfm.layers._allocation import TURNED, ZERO, Plan, own_steps
 from qfedfm.layers._hadamard import Mixing
 from qfedfm.layers._integers import Integers
 from qfedfm.layers._packing import pack, unpack
@@ -166,13 +166,13 @@ def _values(
     reader: Reader, step: float, mixing: Mixing | None, dither: Float32[np.ndarray, " n"]
 ) -> Float32[np.ndarray, " n"]:
     spread, scale = _SCALES.unpack(reader.take(_SCALES.size))
-    if not (2.0**-80 < spread < 2.0**20 and 0 <= scale < 2.0**30):
+    if not (0 <= spread < 2.0**20 and 0 <= scale < 2.0**30):
         raise PayloadError(f"a group of spread {spread} and scale {scale}", "numbers that fit")
-    wide = step * float(steps(np.array(spread / step)))
+    wide = float(own_steps(step, np.array(spread, np.float64)))
     if mixing is None:
         q = _integers.decode(reader, dither.size)
         return np.asarray((q - dither * np.float32(scale)) * np.float32(wide), np.float32)
-    if not 2.0**-12 < wide / spread < 2.0**8:
+    if not 2.0**-12 * spread < wide < 2.0**8 * spread:
         raise PayloadError(f"a rotated group of spread {spread} and step {wide}", "numbers that fit")
     q = _integers.decode(reader, dither.size)
     return mixing.backward(_cells(q, wide, spread) * np.float32(scale))
