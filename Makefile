@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(BIN)/qfedfm run experiments/quickstart.toml --resume
 
 test: $(VENV)/.test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile --maxprocesses=4
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

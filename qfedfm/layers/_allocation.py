@@ -13,6 +13,8 @@ from qfedfm.layers import _gaussian
 
 TURNED, ZERO = 64, 255
 """Added to the code of a group that is rotated; the code of tensors that are zero."""
+WIDEST = 2.0**30
+"""The largest common step, where the largest coordinate is about one."""
 _SAMPLE, _GROUP, _HALVINGS = 2**13, 1024, 24
 _TABLE, _TINY = 250, 2.0**-80
 """Bits of a group's table and head, about."""
@@ -150,7 +152,7 @@ class Plan:
 
     def settled(self) -> Plan:
         """The same, but for rotated groups too small to be worth it, which go as they are; the step as it travels."""
-        plan = replace(self, step=float(np.float32(self.step)))
+        plan = replace(self, step=float(np.float32(min(self.step, WIDEST))))
         sizes = np.bincount(plan.codes, plan.tensors.sizes, ZERO + 1)
         rotated = plan.rotated & (sizes[plan.codes] >= _GROUP)
         return plan if (rotated == plan.rotated).all() else replace(plan, rotated=rotated)

@@ -18,14 +18,14 @@ from qfedfm.core.float32 import require_finite
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Codec
 from qfedfm.core.registry import part
-from qfedfm.layers._allocation import Plan, Tensors, for_bits, for_error
+from qfedfm.layers._allocation import WIDEST, Plan, Tensors, for_bits, for_error
 from qfedfm.layers._feedback import bounded
 from qfedfm.layers._integers import largest as largest_stream
 from qfedfm.layers._packing import packed_length
 from qfedfm.layers._streams import Message, fill
 
 _HEAD = struct.Struct("<fhB")
-_BITS, _MARGIN, _WIDEST = 2.0, 0.98, 2.0**10
+_BITS, _MARGIN = 2.0, 0.98
 _NEAR, _LEFT, _PASSES = 0.995, -0.012, 8
 _ROUNDED = 1.0003
 """What rounded frequencies cost, at most."""
@@ -131,7 +131,7 @@ class Ecdq(Codec):
         reader = Reader(body)
         step, exponent, groups = _HEAD.unpack(reader.take(_HEAD.size))
         x = np.zeros(at.layout.size, np.float32)
-        if not (0 <= step <= _WIDEST and -160 <= exponent <= 160 and (step > 0) == (groups > 0)):
+        if not (0 <= step <= WIDEST and -160 <= exponent <= 160 and (step > 0) == (groups > 0)):
             raise PayloadError(
                 f"a step of {step} · 2^{exponent} for {groups} groups", "a positive step and some groups"
             )

@@ -23,7 +23,7 @@ from qfedfm.quantum.executor import Executor
 from qfedfm.quantum.executors.cache import Cache
 from tests.laws.cases import Case, same_state
 
-KEYS = 40
+KEYS = 25
 """Draws of a randomised codec."""
 ALIKE = 24
 """As many equal ones in front, which a coin gives once in 10⁷ times, tell one that draws nothing."""

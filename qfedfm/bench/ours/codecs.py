@@ -17,7 +17,8 @@ from qfedfm.layers.ecdq import Ecdq
 
 MOST = 12.0
 """Bits of a coordinate: what ``ecdq`` takes at most, also where another codec has more."""
-_LEAST = 1e-4
+_LEAST = 0.01
+"""And at least."""
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def within(allowed: float, source: Source, draw: int) -> tuple[float, float, flo
         BenchError: it needs more whatever the budget.
     """
     budget, overran = min(allowed, MOST), 0.0
-    while budget > _LEAST:
+    while budget >= _LEAST:
         bits, error = once(Ecdq(bits=budget), source, draw)
         if bits <= allowed:
             return bits, error, overran
