@@ -148,7 +148,6 @@ def middle(qubits):
         (3.5, "an ansatz of type float"),
         ("missing.qasm", "a readable file"),
     ],
-    ids=str,
 )
 def test_what_is_no_ansatz_is_refused_in_one_line(thing, match):
     with pytest.raises(ConfigError, match=match) as caught:
