@@ -32,6 +32,7 @@ from qfedfm.qkd.database import Database
 from qfedfm.qkd.units import Units, needed
 from qfedfm.qkd.vault import MasterKey
 
+
 @dataclass(frozen=True)
 class Given:
     """A key on its way out.
@@ -266,8 +267,8 @@ class KeyStore:
         had = connection.execute(right, (key_id, sae)).rowcount
         if owner != master or sealed is None or not had:
             raise KeyRefusedError(f"key {key_id} for {sae}", "one that waits for it", "ask for a new one")
-        wiped = "UPDATE keys SET secret = NULL WHERE key_id = ?1 AND NOT EXISTS (SELECT 1 FROM rights WHERE key_id = ?1)"
-        connection.execute(wiped, (key_id,))
+        if not connection.execute("SELECT 1 FROM rights WHERE key_id = ?", (key_id,)).fetchone():
+            connection.execute("UPDATE keys SET secret = NULL WHERE key_id = ?", (key_id,))
         return Given(key_id, self._database.vault.open(sealed, "key", key_id), label)
 
 
