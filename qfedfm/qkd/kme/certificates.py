@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from qfedfm.core.errors import ConfigError
-from qfedfm.qkd.kme.settings import NAME
+from qfedfm.qkd.kme.settings import HOST, NAME
 from qfedfm.qkd.kme.tls import Credentials
 from qfedfm.qkd.vault import MasterKey, write_private
 
@@ -69,8 +69,9 @@ class Authority:
         Raises:
             ConfigError: the name is none, or the files are there already.
         """
-        if not NAME.fullmatch(name):
-            raise ConfigError(f"the name {name!r}", "letters, digits, and ._:@- after the first, 64 at most")
+        if not (NAME if host is None else HOST).fullmatch(name):
+            expected = "letters, digits and ._:@-, 64 at most; for a key manager a name that a host can have"
+            raise ConfigError(f"the name {name!r}", expected)
         key = ec.generate_private_key(ec.SECP256R1())
         uses = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if host is not None else [])]
         builder = (

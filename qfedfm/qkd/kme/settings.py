@@ -15,8 +15,11 @@ from qfedfm.core.validation import explain
 from qfedfm.qkd.kme.tls import Credentials
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}")
-"""Of a key manager or an application: what a common name holds and a URL needs no code for."""
+"""Of an application: what a common name holds and a URL needs no code for."""
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
+"""Of a key manager, whose certificate also names it as a host."""
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
+Host = Annotated[str, StringConstraints(pattern=f"^{HOST.pattern}$")]
 
 
 class _Table(BaseModel):
@@ -32,7 +35,7 @@ class Peer(_Table):
         saes: the applications that it serves.
     """
 
-    id: Name
+    id: Host
     url: str
     saes: tuple[Name, ...] = Field(min_length=1)
 
@@ -55,7 +58,7 @@ class Settings(_Table):
         lifetime: seconds that a key waits for its receivers.
     """
 
-    id: Name
+    id: Host
     listen: str = "127.0.0.1:8443"
     saes: tuple[Name, ...] = Field(min_length=1)
     certificate: Path
@@ -107,7 +110,7 @@ class Settings(_Table):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise explain(error, cls, "key manager") from None
+            raise explain(error, cls) from None
 
     @property
     def credentials(self) -> Credentials:
