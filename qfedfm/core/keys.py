@@ -108,7 +108,9 @@ class SharedMemory:
         if key is None:
             error = KeyRefusedError if known else KeyUnknownError
             given = f"key {key_id} from {initiator} for {responder}"
-            raise error(given, "one that waits for this party", "each key is given once; ask the initiator for a new one")
+            raise error(
+                given, "one that waits for this party", "each key is given once; ask the initiator for a new one"
+            )
         return key
 
 

@@ -55,9 +55,13 @@ class Supply:
             raise ConfigError(f"low keys {self.low!r}", "wait, refuse or fallback")
         if (self.low == "fallback") != (self.fallback is not None):
             remedy = "name both or neither: nothing falls back unless it is asked to"
-            raise ConfigError(f"low keys {self.low!r} and {'a' if self.fallback else 'no'} fallback", "a policy that fits", remedy)
+            raise ConfigError(
+                f"low keys {self.low!r} and {'a' if self.fallback else 'no'} fallback", "a policy that fits", remedy
+            )
         if not (0 < self.pause <= self.patience):
-            raise ConfigError(f"a pause of {self.pause} s within {self.patience} s", "positive seconds, pause ≤ patience")
+            raise ConfigError(
+                f"a pause of {self.pause} s within {self.patience} s", "positive seconds, pause ≤ patience"
+            )
 
     @property
     def label(self) -> str:
@@ -102,7 +106,9 @@ class Supply:
             key = self.source.by_id(peer, key_id)
         elif self.fallback is None:
             given = f"key {key_id} from a fallback of {peer}'s"
-            raise KeyRefusedError(given, f"a key from {self.source.label}", "allow the fallback at both ends, or at none")
+            raise KeyRefusedError(
+                given, f"a key from {self.source.label}", "allow the fallback at both ends, or at none"
+            )
         else:
             key = self.fallback.by_id(peer, key_id.removeprefix(_MARK))
             self.fallen += 1

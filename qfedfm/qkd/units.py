@@ -66,9 +66,7 @@ class Units:
         statement = f"SELECT number FROM units WHERE {_FREE} ORDER BY number LIMIT ?"
         return [number for (number,) in connection.execute(statement, (*self._own, most))]
 
-    def reserve(
-        self, connection: sqlite3.Connection, units: Mapping[KeyId, tuple[int, ...]], deadline: float
-    ) -> None:
+    def reserve(self, connection: sqlite3.Connection, units: Mapping[KeyId, tuple[int, ...]], deadline: float) -> None:
         """Binds units to keys until the deadline."""
         connection.executemany(
             f"UPDATE units SET key_id = ?, deadline = ? WHERE {_FREE} AND number = ?",

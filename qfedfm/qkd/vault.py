@@ -35,7 +35,9 @@ class MasterKey:
 
     def __post_init__(self) -> None:
         if len(self.secret) != _BYTES:
-            raise ConfigError(f"a master key of {len(self.secret)} bytes", f"{_BYTES}", "make one with MasterKey.create")
+            raise ConfigError(
+                f"a master key of {len(self.secret)} bytes", f"{_BYTES}", "make one with MasterKey.create"
+            )
 
     @classmethod
     def create(cls, path: Path) -> MasterKey:

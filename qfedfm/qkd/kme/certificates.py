@@ -104,7 +104,9 @@ def trial(folder: Path, managers: Mapping[str, Sequence[str]], host: str = "127.
     """
     names = [*managers, *(sae for saes in managers.values() for sae in saes)]
     if len(managers) < 2 or len(set(names)) != len(names):
-        raise ConfigError(f"{len(managers)} key managers, names {', '.join(names)}", "at least two, all names different")
+        raise ConfigError(
+            f"{len(managers)} key managers, names {', '.join(names)}", "at least two, all names different"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     authority = Authority.create(folder)
     places = {name: f"{host}:{port + number}" for number, name in enumerate(managers)}
@@ -122,9 +124,7 @@ def trial(folder: Path, managers: Mapping[str, Sequence[str]], host: str = "127.
     return written
 
 
-def _settings(
-    name: str, saes: Sequence[str], places: Mapping[str, str], peers: Mapping[str, Sequence[str]]
-) -> str:
+def _settings(name: str, saes: Sequence[str], places: Mapping[str, str], peers: Mapping[str, Sequence[str]]) -> str:
     lines = [f'id = "{name}"', f'listen = "{places[name]}"', f"saes = {_list(saes)}", f'certificate = "{name}.crt"']
     lines += [f'key = "{name}.key"', 'ca = "ca.crt"', f'store = "{name}.sqlite"', f'master_key = "{name}.master"']
     for other, theirs in peers.items():

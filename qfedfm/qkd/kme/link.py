@@ -20,13 +20,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import aiohttp
 
-from qfedfm.core.errors import KeyServiceError, KeyShortageError, KeyStoreError, PayloadError
+from qfedfm.core.errors import KeyServiceError, PayloadError, QfedfmError
 from qfedfm.qkd.entropy import Entropy, System
 from qfedfm.qkd.keystore import KeyStore, Plan
 from qfedfm.qkd.kme.messages import BODY, Alive, Assign, Body, Feed, KeyPlan, Problem, UnitMessage, packed, parsed
@@ -56,6 +57,7 @@ class Feeder:
     take: Callable[[], bytes] = field(repr=False)
     label: str
     _rest: bytes = field(default=b"", init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @classmethod
     def simulated(cls, entropy: Entropy | None = None) -> Feeder:
@@ -66,13 +68,14 @@ class Feeder:
     def units(self, most: int) -> list[bytes]:
         """At most so many units; what is left of the last bytes waits for the next call."""
         step = UNIT // 8
-        while len(self._rest) < most * step:
-            more = self.take()
-            if not more:
-                break
-            self._rest += more
-        count = min(most, len(self._rest) // step)
-        taken, self._rest = self._rest[: count * step], self._rest[count * step :]
+        with self._lock:  # several links may take from it, and none what another has
+            while len(self._rest) < most * step:
+                more = self.take()
+                if not more:
+                    break
+                self._rest += more
+            count = min(most, len(self._rest) // step)
+            taken, self._rest = self._rest[: count * step], self._rest[count * step :]
         return [taken[at : at + step] for at in range(0, len(taken), step)]
 
 
@@ -100,7 +103,7 @@ class Link:
                     await self.settle()
                 pause = await self.fill(feeder) * UNIT / rate or _IDLE
                 self._say("up")
-            except (KeyServiceError, KeyShortageError, KeyStoreError) as error:
+            except QfedfmError as error:
                 self._say(str(error))
                 pause = _RETRY
             await asyncio.sleep(pause)

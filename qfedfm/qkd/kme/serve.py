@@ -90,7 +90,9 @@ def _bound(settings: Settings) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         given = f"{settings.id} cannot listen on {settings.listen} ({error.strerror})"
-        raise ConfigError(given, "an address of this machine and a free port", "change listen in its settings") from None
+        raise ConfigError(
+            given, "an address of this machine and a free port", "change listen in its settings"
+        ) from None
 
 
 async def _housekeeping(store: KeyStore) -> None:

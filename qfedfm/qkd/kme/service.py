@@ -170,7 +170,9 @@ def _container(given: Sequence[Given]) -> web.Response:
 
 def _json(body: Body, status: int = 200) -> web.Response:
     text = body.model_dump_json(exclude_none=True)
-    return web.Response(text=text, status=status, content_type="application/json", headers={"Cache-Control": "no-store"})
+    return web.Response(
+        text=text, status=status, content_type="application/json", headers={"Cache-Control": "no-store"}
+    )
 
 
 @web.middleware
