@@ -35,9 +35,9 @@ _CHECK = b"opened by the right master key"
 class Database:
     """A connection to the file; every change is on disk before `change` ends.
 
-    Write-ahead log with ``synchronous=FULL`` and ``secure_delete``: what is deleted is overwritten with zeros in the file,
-    and `truncate` empties the log, which still holds the pages as they were. Neither reaches copies that the file system
-    or the disk keeps by itself; those stay sealed by the master key.
+    Write-ahead log with ``synchronous=FULL`` and ``secure_delete``: what is deleted is overwritten with zeros in the
+    file, and `truncate` empties the log, which still holds the pages as they were. Neither reaches copies that the
+    file system or the disk keeps by itself; those stay sealed by the master key.
 
     **Time** is the age of the store: it grows by what the machine's monotonic clock grows, across all processes, and
     stands still while the machine is off. The wall clock is never read, so that setting it neither revives nor kills a

@@ -1,7 +1,7 @@
 """The store of a key manager: units of shared bits become keys, and every key is given once to each who may have it.
 
-A link fills the stores at both of its ends with the same *units* of 256 bits, each numbered and **owned** by the end whose
-applications may start a key with it, so that the ends never take the same unit at once. A key passes through
+A link fills the stores at both of its ends with the same *units* of 256 bits, each numbered and **owned** by the end
+whose applications may start a key with it, so that the ends never take the same unit at once. A key passes through
 
 1. `reserve` at the owner's end: units are bound to a new key id; nobody else gets them.
 2. `accept` at the other end: the same units become a key that waits for its receivers.
@@ -11,9 +11,9 @@ Each is one transaction that is on disk when the method returns, and 3 comes aft
 leaves, both ends have committed. Whatever breaks before that (a killed process, a lost confirmation) burns the key:
 reserved units never become free again, because the other end may have accepted them.
 
-What this cannot do. A copy of the file that is put back in place gives keys again: never restore one; start a new store.
-Python cannot wipe memory: a key that was read stays in the process until the interpreter reuses the memory, and may reach
-swap space or a core dump; run it with swap encrypted and core dumps off.
+What this cannot do. A copy of the file that is put back in place gives keys again: never restore one; start a new
+store. Python cannot wipe memory: a key that was read stays in the process until the interpreter reuses the memory, and
+may reach swap space or a core dump; run it with swap encrypted and core dumps off.
 """
 
 from __future__ import annotations

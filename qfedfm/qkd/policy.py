@@ -18,12 +18,12 @@ _MARK = "fallback:"
 class Supply:
     """A source of keys with a policy for when it runs short; itself a source.
 
-    The id of a key from the fallback says so, so that both ends know what they hold: the other end takes such a key only
-    if its own policy is ``fallback``, too. Nothing falls back by itself, and `label` counts how often it happened.
+    The id of a key from the fallback says so, so that both ends know what they hold: the other end takes such a key
+    only if its own policy is ``fallback``, too. Nothing falls back by itself, and `label` counts how often it happened.
 
     Args:
         source: usually a quantum link's.
-        low: ``wait`` for at most ``patience`` seconds, then refuse; ``refuse`` at once; ``fallback`` to the other source.
+        low: ``wait`` for at most ``patience`` seconds, then refuse; ``refuse`` at once; ``fallback`` to the other one.
         fallback: such as an agreement by ML-KEM; required for, and only for, that policy.
         patience: seconds.
         pause: seconds between two tries while waiting.

@@ -1,7 +1,7 @@
 """Certificates for trying things out: an authority of one's own, key managers and applications.
 
-A key manager's certificate serves and calls; an application's (SAE) calls only. The common name is the identity. Whoever
-holds ``ca.key`` can make any identity: keep it off the machines that serve, or delete it.
+A key manager's certificate serves and calls; an application's (SAE) calls only. The common name is the identity.
+Whoever holds ``ca.key`` can make any identity: keep it off the machines that serve, or delete it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One end of a link between two key managers: fills both stores with the same units and keeps them the same.
 
-Each end owns units, feeds them to both stores, and tells the other end which of them become which key. All of it goes over
-mutual TLS between the key managers, in three messages of their own (the standard leaves this to the vendor):
+Each end owns units, feeds them to both stores, and tells the other end which of them become which key. All of it goes
+over mutual TLS between the key managers, in three messages of their own (the standard leaves this to the vendor):
 
 ==============  ============================================================  ===============
 ``units``       new units of the sender's                                     `Feed`
@@ -10,9 +10,9 @@ mutual TLS between the key managers, in three messages of their own (the standar
                 receiver has, and each burns what the other lacks
 ==============  ============================================================  ===============
 
-A real link brings its bits to both ends itself and puts them into the stores with `KeyStore.put`; then nothing but ``keys``
-and ``alive`` travels. The default here is **simulated**: the bits come from the operating system of one end and travel under
-TLS, so that they are no safer than that, and every key says so.
+A real link brings its bits to both ends itself and puts them into the stores with `KeyStore.put`; then nothing but
+``keys`` and ``alive`` travels. The default here is **simulated**: the bits come from the operating system of one end
+and travel under TLS, so that they are no safer than that, and every key says so.
 """
 
 from __future__ import annotations

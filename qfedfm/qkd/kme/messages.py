@@ -1,7 +1,7 @@
 """The messages of ETSI GS QKD 014 V1.1.1 (2019-02), clause 6, and those that key managers send each other.
 
-Names are the standard's. A body is limited before it is read (`BODY`, `ANSWER`), and what does not fit is refused in words
-that never repeat it: a body may hold a key.
+Names are the standard's. A body is limited before it is read (`BODY`, `ANSWER`), and what does not fit is refused in
+words that never repeat it: a body may hold a key.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from qfedfm.qkd.kme.service import Service
 from qfedfm.qkd.kme.settings import Settings
 from qfedfm.qkd.vault import MasterKey
 
-_SWEEP, _SHUTDOWN = 5.0, 5.0
-"""Seconds between sweeps of the store, and for requests that are under way at the end."""
+_SWEEP, _SHUTDOWN, _FAREWELL = 5.0, 5.0, 0.1
+"""Seconds between sweeps of the store, for requests that are under way at the end, and for connections to close."""
 
 
 @contextlib.asynccontextmanager
@@ -55,7 +55,7 @@ async def serving(
             Service(manager).app(), access_log=None, shutdown_timeout=_SHUTDOWN, auto_decompress=False
         )
         await runner.setup()
-        stack.push_async_callback(runner.cleanup)
+        stack.push_async_callback(_hung_up, runner)
         sock = _bound(settings) if listening is None else listening
         await web.SockSite(runner, sock, ssl_context=incoming).start()
         yield manager
@@ -100,6 +100,18 @@ async def _housekeeping(store: KeyStore) -> None:
         with contextlib.suppress(KeyStoreError):  # a full disk: whoever asks for keys hears of it
             await asyncio.to_thread(store.sweep)
         await asyncio.sleep(_SWEEP)
+
+
+async def _hung_up(runner: web.AppRunner) -> None:
+    """Ends with all connections closed, also those whose other side does not say goodbye."""
+    server = runner.server
+    connections = [] if server is None else [each.transport for each in server.connections]
+    await runner.cleanup()
+    await asyncio.sleep(_FAREWELL)
+    for transport in connections:
+        if transport is not None:
+            transport.abort()
+    await asyncio.sleep(_FAREWELL)
 
 
 async def _ended(work: Sequence[asyncio.Task[None]]) -> None:

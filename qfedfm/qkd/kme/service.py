@@ -1,8 +1,8 @@
 """ETSI GS QKD 014 V1.1.1 over HTTP: who asks, what for, and the answer.
 
-Who asks is the common name of the certificate that TLS has verified. No header, no part of the URL and nothing in a body
-ever stands for it. Answers and errors are the standard's (clauses 5 and 6): 400 for what is wrong with a request, 401 for
-whoever may not have it, 503 where there are too few keys or the other end is away.
+Who asks is the common name of the certificate that TLS has verified. No header, no part of the URL and nothing in a
+body ever stands for it. Answers and errors are the standard's (clauses 5 and 6): 400 for what is wrong with a request,
+401 for whoever may not have it, 503 where there are too few keys or the other end is away.
 """
 
 from __future__ import annotations
