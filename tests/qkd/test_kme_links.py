@@ -247,6 +247,8 @@ def test_settings_that_are_wrong(tmp_path):
     ):
         with pytest.raises(ConfigError, match=words):
             Settings.of({**good, **change})
+    with pytest.raises(ConfigError, match="no 'store'; expected a value; add it to the settings of the key manager"):
+        Settings.of({name: value for name, value in good.items() if name != "store"})
     with pytest.raises(ConfigError, match="there already"):
         trial(tmp_path, {"kme-a": ["sae-a"], "kme-b": ["sae-b"]})
     with pytest.raises(ConfigError, match="at least two"):

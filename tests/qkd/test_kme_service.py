@@ -239,6 +239,14 @@ def test_without_a_certificate_nobody_gets_in(kmes, tmp_path):
     assert kmes.credentials("kme-a").server().minimum_version == ssl.TLSVersion.TLSv1_2
 
 
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_the_certificate_is_asked_for_in_both_versions(kmes, version):
+    for who, code in (("sae-a", 200), ("sae-b", 401)):
+        context = kmes.credentials(who).client()
+        context.maximum_version = context.minimum_version = ssl.TLSVersion[version]
+        assert kmes.ask(None, "kme-a", "GET", "/api/v1/keys/sae-b/status", context=context)[0] == code
+
+
 def test_an_application_cannot_pose_as_a_key_manager(kmes):
     feed = {"label": "mine", "units": [{"number": 10**6, "key": base64.b64encode(bytes(32)).decode()}]}
     for path, body in (("units", feed), ("alive", {"runs": []}), ("keys", {})):

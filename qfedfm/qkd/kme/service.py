@@ -151,7 +151,7 @@ def _query(request: web.Request) -> KeyRequest:
         if not re.fullmatch(r"[0-9]{1,9}", text):
             raise Refused(400, f"{name} shall be a whole number")
         found[name] = int(text)
-    return KeyRequest(**found)
+    return KeyRequest(number=found.get("number", 1), size=found.get("size"))
 
 
 def _one(request: web.Request) -> KeyIds:

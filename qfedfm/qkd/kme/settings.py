@@ -110,7 +110,7 @@ class Settings(_Table):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise explain(error, cls) from None
+            raise explain(error, cls, file="the settings of the key manager") from None
 
     @property
     def credentials(self) -> Credentials:
