@@ -187,7 +187,10 @@ def test_the_constraints_pin_what_the_project_asks_for():
     assert {_name(requirement) for requirement in asked} - {"qfedfm"} <= {_name(pin) for pin in pins}
 
 
-@pytest.mark.parametrize(("target", "last"), [("demo", "bin/qfedfm run experiments/quickstart.toml --resume"), ("test", "bin/pytest --numprocesses=auto")])
+@pytest.mark.parametrize(
+    ("target", "last"),
+    [("demo", "bin/qfedfm run experiments/quickstart.toml --resume"), ("test", "bin/pytest --numprocesses=auto")],
+)
 def test_make_does_what_the_readme_says(target, last, tmp_path):
     outer = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # of a make that may be running the tests
     alone = {name: value for name, value in os.environ.items() if name not in outer}
