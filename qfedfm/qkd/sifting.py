@@ -47,14 +47,16 @@ class Rule:
         table = np.zeros((_SETTINGS, _SETTINGS), bool)
         for pair in pairs:
             table[pair] = True
-        return table[alice, bob]
+        found: Bool[np.ndarray, " m"] = table[alice, bob]
+        return found
 
     def expected(self, alice: UInt8[np.ndarray, " m"], bob: UInt8[np.ndarray, " m"]) -> UInt8[np.ndarray, " m"]:
         """The XOR of the two bits of an undisturbed pulse."""
         table = np.zeros((_SETTINGS, _SETTINGS), np.uint8)
         for pair, value in {**self.key, **self.test}.items():
             table[pair] = value
-        return table[alice, bob]
+        found: UInt8[np.ndarray, " m"] = table[alice, bob]
+        return found
 
 
 MATCHING = Rule(key={(0, 0): 0}, test={(1, 1): 0})
@@ -133,7 +135,8 @@ def sift(exchange: Exchange, rule: Rule, channel: Channel) -> Sifted:
 
 
 def _kept(rule: Rule, alice: UInt8[np.ndarray, " m"], bob: UInt8[np.ndarray, " m"]) -> Bool[np.ndarray, " m"]:
-    return rule.may(rule.key, alice, bob) | rule.may(rule.test, alice, bob)
+    kept: Bool[np.ndarray, " m"] = rule.may(rule.key, alice, bob) | rule.may(rule.test, alice, bob)
+    return kept
 
 
 def _write_clicks(half: Half, pulses: int) -> bytes:
@@ -189,4 +192,5 @@ def _write_pairs(values: UInt8[np.ndarray, " m"]) -> bytes:
 def _read_pairs(reader: Reader, count: int) -> UInt8[np.ndarray, " m"]:
     size = -(-count // 8)
     low, high = (np.unpackbits(reader.numbers("|u1", size), count=count) for _ in range(2))
-    return low | high << 1
+    values: UInt8[np.ndarray, " m"] = low | high << 1
+    return values

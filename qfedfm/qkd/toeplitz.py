@@ -12,7 +12,7 @@ from qfedfm.core.errors import ConfigError
 from qfedfm.qkd.channel import ALICE, Channel, pack_bits, unpack_bits
 from qfedfm.qkd.entropy import Entropy
 
-_TILE = 2**18
+_TILE = 2**17
 """Rows and columns of a tile: its transforms fit into the cache."""
 _MARGIN = 0.25
 """How far a sum may be from a whole number; sums of up to 10⁸ ones stay below 10⁻⁶."""
@@ -48,7 +48,8 @@ def toeplitz_hash(
     whole = np.rint(sums)
     if len(sums) and np.abs(sums - whole).max() > _MARGIN:
         raise ConfigError(f"a sum that is no whole number, over {len(bits)} bits", "fewer bits a block")
-    return bits[:length] ^ (whole.astype(np.int64) & 1).astype(np.uint8)
+    hashed: UInt8[np.ndarray, " l"] = bits[:length] ^ (whole.astype(np.int64) & 1).astype(np.uint8)
+    return hashed
 
 
 def toeplitz_sums(
