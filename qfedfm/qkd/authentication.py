@@ -7,11 +7,14 @@ import struct
 
 from qfedfm.core.errors import AuthenticationError, BudgetError
 from qfedfm.qkd.channel import ALICE, BOB, Channel
-from qfedfm.qkd.polynomial import FIELD_BYTES, PRIME, collision_bound, field_element, polynomial_hash
+from qfedfm.qkd.polynomial import collision_bound, compress, field_element, matrix_bytes, polynomial_hash
 
 _NUMBER = struct.Struct("<Q")
 _HEAD = struct.Struct("<BQH")
-OVERHEAD = _NUMBER.size + FIELD_BYTES
+_TAG_BITS = 64
+TAG_BYTES = _TAG_BITS // 8
+"""Initial key that a message costs."""
+OVERHEAD = _NUMBER.size + TAG_BYTES
 """Bytes that authentication adds to a message."""
 
 
@@ -41,7 +44,7 @@ class Pool:
         if count > left:
             raise BudgetError(
                 f"{count} bytes of initial key, {left} left",
-                "16 bytes a message and 16 a direction",
+                f"{TAG_BYTES} bytes a message and 40 a direction",
                 "start with a longer key, or feed the pool from the keys that the link makes",
             )
         taken = self._secret[self.consumed : self.consumed + count]
@@ -55,10 +58,10 @@ class Pool:
 class Lane:
     """One direction, as one of its ends sees it: seals messages, or opens them; both ends use the pool in step.
 
-    Tag of message i: hash_r(head ‖ kind ‖ body) + s_i mod 2^127 − 1, the point r drawn from the pool once and a fresh
-    s_i for each message, so that tags say nothing about r. The head holds the direction, i and the kind's length.
-    Whatever an adversary does, it makes one given message pass with probability at most `collision_bound` of its
-    size.
+    Tag of message i: T hash_r(head ‖ kind ‖ body) ⊕ s_i, 64 bits. The point r and the matrix T (`compress`) are drawn
+    from the pool once, s_i for each message, so that tags say nothing about r and T. The head holds the direction, i
+    and the kind's length. Whatever an adversary does, it makes a forged message pass with probability at most
+    `forgery_bound`.
 
     Args:
         sender: whose messages.
@@ -67,7 +70,7 @@ class Lane:
 
     def __init__(self, sender: str, pool: Pool) -> None:
         self._sender, self._pool = sender, pool
-        self._point = field_element(pool.take)
+        self._point, self._matrix = field_element(pool.take), pool.take(matrix_bytes(_TAG_BITS))
         self._number = 0
         self._broken = False
 
@@ -95,18 +98,18 @@ class Lane:
         (number,) = _NUMBER.unpack_from(arrived)
         if number != self._number:
             raise self._refused(kind, f"the number {number}")
-        body, tag = arrived[_NUMBER.size : -FIELD_BYTES], arrived[-FIELD_BYTES:]
+        body, tag = arrived[_NUMBER.size : -TAG_BYTES], arrived[-TAG_BYTES:]
         if not hmac.compare_digest(self._tag(kind, body), tag):
             raise self._refused(kind, "a tag that does not fit")
         self._broken = False
         return body
 
     def _tag(self, kind: str, body: bytes) -> bytes:
-        mask, name = field_element(self._pool.take), kind.encode()
+        mask, name = self._pool.take(TAG_BYTES), kind.encode()
         head = _HEAD.pack(self._sender == BOB, self._number, len(name))
         self._number += 1
-        value = (polynomial_hash(head + name + body, self._point) + mask) % PRIME
-        return value.to_bytes(FIELD_BYTES, "little")
+        tag = compress(polynomial_hash(head + name + body, self._point), self._matrix, _TAG_BITS)
+        return bytes(a ^ b for a, b in zip(tag, mask, strict=True))
 
     def _refused(self, kind: str, found: str) -> AuthenticationError:
         return AuthenticationError(
@@ -116,11 +119,16 @@ class Lane:
         )
 
 
+def forgery_bound(size: int) -> float:
+    """L/(2^127 − 1) + 2^−64 for a message whose kind and body have ``size`` bytes together."""
+    return float(collision_bound(_HEAD.size + size) + 2.0**-_TAG_BITS)
+
+
 class AuthenticatedChannel(Channel):
     """A channel on which every message is authenticated; after one that is not, nothing passes in its direction.
 
-    Each party splits its initial key into a half for each direction. A message costs 16 bytes of it, a direction 16
-    more (once in 2^127 draws another 16).
+    Each party splits its initial key into a half for each direction. A message costs 8 bytes of it, a direction 40
+    (once in 2^127 draws 16 more).
 
     Args:
         inner: carries the sealed messages; its transcript is this one's.
@@ -128,12 +136,12 @@ class AuthenticatedChannel(Channel):
         bob: Bob's, the same bytes.
 
     Raises:
-        BudgetError: a key is shorter than 32 bytes.
+        BudgetError: a key is shorter than 80 bytes.
 
     Example:
-        >>> channel = AuthenticatedChannel(Channel(), bytes(range(64)), bytes(range(64)))
+        >>> channel = AuthenticatedChannel(Channel(), bytes(range(96)), bytes(range(96)))
         >>> channel.send(ALICE, "hello", b"Bob"), channel.consumed
-        (b'Bob', 384)
+        (b'Bob', 704)
     """
 
     def __init__(self, inner: Channel, alice: bytes, bob: bytes) -> None:
@@ -160,7 +168,7 @@ class AuthenticatedChannel(Channel):
         """
         receiver = BOB if sender == ALICE else ALICE
         sealed = self._lanes[sender, sender].seal(kind, body)
-        self.forgery += collision_bound(len(sealed) + len(kind.encode()) + _HEAD.size)
+        self.forgery += forgery_bound(len(kind.encode()) + len(body))
         return self._lanes[sender, receiver].open(kind, self._inner.send(sender, kind, sealed, leaked))
 
     @property

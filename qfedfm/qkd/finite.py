@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from qfedfm.core.errors import ConfigError
-from qfedfm.qkd.entropies import entropy_of_errors, refuse_beyond_one
+from qfedfm.qkd.entropies import asymptotic_rate, entropy_of_errors, refuse_beyond_one
 from qfedfm.qkd.proof import Epsilon, Length, Observed, Proof, Reason, Sample
 
 
@@ -148,11 +148,17 @@ class VariableLength(Proof):
 
     Assumes: perfect bases at Alice, detection that does not depend on the basis.
 
+    Refuses before reconciliation where not even Shannon's limit, n h(e), would leave a bit.
+
     Args:
         epsilon: ε_sec and ε_cor.
 
     Raises:
         ConfigError: an ε is out of range.
+
+    Example:
+        >>> VariableLength().length(Observed(key=100_000, test=20_000, errors=500), leaked=18_553).reason is None
+        True
     """
 
     epsilon: Epsilon = field(default=Epsilon(1e-10, 1e-15))
@@ -169,18 +175,24 @@ class VariableLength(Proof):
         short = short_of(seen, self.sample)
         if short is not None:
             return short
-        rate = self._phase_error(seen)
-        if rate >= 0.5:
-            return Length(0, Reason.ERRORS, f"{seen.rate:.4f} in the test, at most {rate:.4f} in the key")
-        return None
+        limit = self._secret(seen) - seen.key * entropy_of_errors(seen.rate)
+        if limit >= 1:
+            return None
+        reason = Reason.ERRORS if asymptotic_rate(min(seen.rate, 0.5)) <= 0 else Reason.TOO_FEW_BITS
+        found = f"{seen.rate:.4f} in the test of {seen.test}, at most {self._phase_error(seen):.4f} among {seen.key}"
+        return Length(0, reason, found, limit)
 
     def length(self, seen: Observed, leaked: int) -> Length:
         refusal = self.refusal(seen)
         if refusal is not None:
             return refusal
-        fixed = variable_length_cost(self.epsilon)
-        exact = seen.key * (1 - entropy_of_errors(self._phase_error(seen))) - leaked - fixed
-        return Length.of(exact, Reason.ERRORS if seen.key > 10 * fixed else Reason.TOO_FEW_BITS)
+        secret = self._secret(seen)
+        return Length.of(secret - leaked, Reason.LEAK, f"{secret:.1f} secret bits, {leaked} told")
+
+    def _secret(self, seen: Observed) -> float:
+        """What l would be if nothing were told."""
+        entropy = 1 - entropy_of_errors(self._phase_error(seen))
+        return seen.key * entropy - variable_length_cost(self.epsilon)
 
     def _phase_error(self, seen: Observed) -> float:
         return seen.rate + serfling(seen.key, seen.test, math.log(3 / self.epsilon.secrecy))

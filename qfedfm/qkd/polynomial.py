@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 PRIME = 2**127 - 1
 FIELD_BYTES = 16
-_BLOCK = 15
+_BLOCK, _FIELD_BITS = 15, 127
 
 
 def polynomial_hash(message: bytes, point: int) -> int:
@@ -34,6 +34,27 @@ def polynomial_hash(message: bytes, point: int) -> int:
 def collision_bound(size: int) -> float:
     """L/(2^127 − 1): how likely hashes of two messages of at most ``size`` bytes are to differ by a given δ."""
     return -(-size // _BLOCK) / PRIME
+
+
+def matrix_bytes(bits: int) -> int:
+    """Seed of `compress` to that many bits."""
+    return -(-(_FIELD_BITS + bits - 1) // 8)
+
+
+def compress(value: int, matrix: bytes, bits: int) -> bytes:
+    """T v over GF(2), T a Toeplitz matrix of t × 127 fair bits: row i is bits i to i + 126 of the seed.
+
+    For two elements of the field the results differ by any given δ with probability 2^{−t} exactly, so that
+    `polynomial_hash` and this one together do so with probability at most L/(2^127 − 1) + 2^{−t}.
+
+    Args:
+        value: v, an element of the field.
+        matrix: `matrix_bytes` of seed.
+        bits: t.
+    """
+    diagonals = int.from_bytes(matrix, "little")
+    packed = sum((((diagonals >> i) & value & PRIME).bit_count() & 1) << i for i in range(bits))
+    return packed.to_bytes(-(-bits // 8), "little")
 
 
 def field_element(draw: Callable[[int], bytes]) -> int:

@@ -11,9 +11,16 @@ from jaxtyping import UInt8
 from qfedfm.core.errors import ConfigError, PayloadError
 from qfedfm.qkd.channel import ALICE, BOB, Channel, pack_bits
 from qfedfm.qkd.entropy import Entropy
-from qfedfm.qkd.polynomial import FIELD_BYTES, PRIME, collision_bound, field_element, polynomial_hash
+from qfedfm.qkd.polynomial import (
+    FIELD_BYTES,
+    PRIME,
+    collision_bound,
+    compress,
+    field_element,
+    matrix_bytes,
+    polynomial_hash,
+)
 
-_FIELD_BITS = 127
 _EQUAL, _DIFFERENT = b"\x01", b"\x00"
 
 
@@ -64,7 +71,7 @@ def verify(
     """
     bits = tag_bits(len(alice), correctness)
     size = -(-bits // 8)
-    point, matrix = field_element(entropy.bytes), entropy.bytes(-(-(_FIELD_BITS + bits - 1) // 8))
+    point, matrix = field_element(entropy.bytes), entropy.bytes(matrix_bytes(bits))
     body = point.to_bytes(FIELD_BYTES, "little") + matrix + _tag(alice, point, matrix, bits)
     arrived = channel.send(ALICE, "verification", body, leaked=bits)
     if len(arrived) != len(body):
@@ -81,7 +88,4 @@ def verify(
 
 
 def _tag(bits: UInt8[np.ndarray, " n"], point: int, matrix: bytes, count: int) -> bytes:
-    """Row i of the matrix is its bits i to i + 126."""
-    hashed, diagonals = polynomial_hash(pack_bits(bits), point), int.from_bytes(matrix, "little")
-    tag = sum((((diagonals >> i) & hashed & PRIME).bit_count() & 1) << i for i in range(count))
-    return tag.to_bytes(-(-count // 8), "little")
+    return compress(polynomial_hash(pack_bits(bits), point), matrix, count)

@@ -27,13 +27,16 @@ def lanes(sender: str = ALICE) -> tuple[Lane, Lane]:
 
 def test_messages_arrive_and_the_tag_is_wegmans_and_carters():
     sealing, opening = lanes(BOB)
-    numbers = [int.from_bytes(SECRET[16 * i : 16 * i + 16], "little") % 2**127 for i in range(4)]
+    point, matrix = (int.from_bytes(part, "little") for part in (SECRET[:16], SECRET[16:40]))
     for i, (kind, body) in enumerate([("a", b""), ("clicks", bytes(100)), ("a", b"\xff" * 31)]):
         sealed = sealing.seal(kind, body)
         text = bytes([1]) + i.to_bytes(8, "little") + len(kind).to_bytes(2, "little") + kind.encode() + body
         blocks = [int.from_bytes(text[j : j + 15] + b"\x01", "little") for j in range(0, len(text), 15)]
-        value = sum(c * pow(numbers[0], len(blocks) - j, PRIME) for j, c in enumerate(blocks)) + numbers[i + 1]
-        assert sealed == i.to_bytes(8, "little") + body + (value % PRIME).to_bytes(16, "little")
+        value = sum(c * pow(point % 2**127, len(blocks) - j, PRIME) for j, c in enumerate(blocks)) % PRIME
+        rows = [sum((value >> j & 1) * (matrix >> (row + j) & 1) for j in range(127)) % 2 for row in range(64)]
+        tag = sum(bit << row for row, bit in enumerate(rows))
+        masked = (tag ^ int.from_bytes(SECRET[40 + 8 * i :][:8], "little")).to_bytes(8, "little")
+        assert sealed == i.to_bytes(8, "little") + body + masked
         assert opening.open(kind, sealed) == body
 
 
@@ -78,11 +81,12 @@ def test_an_honest_session_pays_for_its_messages():
     done, channel = session()
     assert done.account.reason is None
     assert [message.kind for message in channel.transcript] == KINDS
-    assert done.account.authentication == 128 * len(KINDS)
-    assert channel.consumed == 128 * (len(KINDS) + 2), "and once a point for each direction"
+    assert done.account.authentication == 64 * len(KINDS)
+    assert channel.consumed == 64 * (len(KINDS) + 2 * 5), "and once a point and a matrix for each direction"
     assert done.account.net == done.account.bits - done.account.authentication
-    sizes = sum(-(-(len(m.body) + len(m.kind) + 11) // 15) for m in channel.transcript)
-    assert done.account.epsilon.authentication == pytest.approx(sizes / PRIME, rel=1e-9)
+    blocks = [-(-(len(m.body) - OVERHEAD + len(m.kind) + 11) // 15) for m in channel.transcript]
+    bound = sum(count / PRIME + 2**-64 for count in blocks)
+    assert done.account.epsilon.authentication == pytest.approx(bound, rel=1e-12)
 
 
 class Eve:
@@ -110,7 +114,7 @@ class Eve:
     @staticmethod
     def own(message: Message) -> bytes:
         """The man in the middle answers by himself, under a key that he would like to be the right one."""
-        return Lane(message.sender, Pool(bytes(range(64)))).seal(message.kind, message.body[8:-16])
+        return Lane(message.sender, Pool(bytes(range(96)))).seal(message.kind, message.body[8:-8])
 
 
 @pytest.mark.parametrize("attack", ["flip", "replace", "drop", "replay", "reflect", "answer"])
@@ -130,10 +134,10 @@ def test_parties_with_different_keys_never_begin():
 
 
 def test_a_pool_ends():
-    with pytest.raises(BudgetError, match="16 bytes of initial key, 8 left"):
-        session(alice=bytes(80), bob=bytes(80))
+    with pytest.raises(BudgetError, match="8 bytes of initial key, 0 left"):
+        session(alice=bytes(96), bob=bytes(96))
     with pytest.raises(BudgetError):
-        AuthenticatedChannel(Channel(), bytes(31), bytes(31))
+        AuthenticatedChannel(Channel(), bytes(79), bytes(79))
 
 
 def test_initial_keys_never_show():

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from qfedfm.core.errors import ConfigError, PayloadError
 from qfedfm.core.key import Key
@@ -124,3 +126,13 @@ def test_only_three_intensities_are_known():
     given.intensity[5] = 3
     with pytest.raises(PayloadError, match="third"):
         estimate(given, Sample(), Channel(), Seeded(Key.of(0)))
+
+
+@given(st.binary(max_size=40), st.sampled_from(["test", "test answer"]))
+def test_no_bytes_do_anything_but_be_refused(body, kind):
+    given_bits = sifted(16)
+    honest = Channel()
+    estimate(given_bits, Sample(), honest, Seeded(Key.of(0)))
+    assume(body not in [message.body for message in honest.transcript])
+    with pytest.raises(PayloadError):
+        estimate(given_bits, Sample(), tampered(kind, lambda _: body), Seeded(Key.of(0)))

@@ -73,8 +73,11 @@ def _fixed(**changed) -> FixedLength:
         (_fixed(leak_cap=90_000), Observed(100_000, 20_000, 0), 0, Reason.TOO_FEW_BITS),
         (VariableLength(), Observed(0, 20_000, 0), 0, Reason.TOO_FEW_BITS),
         (VariableLength(), Observed(100_000, 20_000, 9_900), 0, Reason.ERRORS),
-        (VariableLength(), Observed(100_000, 20_000, 2_200), 55_000, Reason.ERRORS),
-        (VariableLength(), Observed(100, 100, 0), 0, Reason.ERRORS),
+        (VariableLength(), Observed(100_000, 20_000, 20_000), 0, Reason.ERRORS),
+        (VariableLength(), Observed(100_000, 20_000, 2_210), 0, Reason.ERRORS),
+        (VariableLength(), Observed(100_000, 20_000, 500), 70_000, Reason.LEAK),
+        (VariableLength(), Observed(100, 100, 0), 0, Reason.TOO_FEW_BITS),
+        (VariableLength(), Observed(100_000, 20_000, 2_100), 0, Reason.TOO_FEW_BITS),
         (NoProof(100, "no proof of B92"), Observed(1, 1, 0), 0, Reason.NO_PROOF),
     ],
 )  # fmt: skip

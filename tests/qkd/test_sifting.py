@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qfedfm.core.errors import ConfigError, PayloadError
 from qfedfm.core.key import Key
@@ -107,3 +109,16 @@ def test_what_two_bits_cannot_say_is_refused():
         sift(exchange, MATCHING, Channel())
     with pytest.raises(ConfigError, match="pulses"):
         sift(Exchange(2**32, exchange.alice, exchange.bob), MATCHING, Channel())
+
+
+@given(st.binary(max_size=60), st.sampled_from(["clicks", "bases"]))
+def test_no_bytes_do_anything_but_be_refused(body, kind):
+    """Or, if they happen to be of the right form, be taken for what they say."""
+    try:
+        found = sift(SMALL, MATCHING, altered(kind, lambda _: body))
+    except PayloadError:
+        return
+    assert len(found.bob) == len(found.key) <= 12
+
+
+SMALL = pairs(20, 2, 5)
