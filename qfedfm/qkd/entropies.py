@@ -58,7 +58,7 @@ def six_state_rate(qber: float) -> float:
 def device_independent_rate(qber: float, chsh: float) -> float:
     """1 − h(Q) − h((1 + √((S/2)² − 1))/2): secret bits a key pair when nothing is known of the devices.
 
-    Acín et al., PRL 98, 230501 (2007), quant-ph/0702152, Eqs. 2–4: against collective attacks and without end, apart
+    Acín et al., PRL 98, 230501 (2007), quant-ph/0702152: against collective attacks and without end, apart
     from all finite lengths here. It holds only where no pair is left out: with lost photons that are not counted as
     outcomes it proves nothing.
 

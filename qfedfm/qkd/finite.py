@@ -13,7 +13,8 @@ from qfedfm.qkd.proof import Epsilon, Length, Observed, Proof, Reason, Sample
 def serfling(key: int | float, test: int | float, log_inverse: float) -> float:
     """√[(n + k)/(nk) · (k + 1)/k · L]: by how much the error rate of n bits exceeds that of k random others.
 
-    It does so with probability at most e^{−2L} (Serfling 1974; Tomamichel et al. 2012, Eq. 4 of the supplement).
+    It does so with probability at most e^{−2L} (Serfling, Ann. Stat. 2, 39 (1974); Tomamichel et al. 2012,
+    Supplementary Note 2).
 
     Args:
         key: n > 0.
@@ -55,10 +56,10 @@ def short_of(seen: Observed, sample: Sample) -> Length | None:
 class FixedLength(Proof):
     """l = n (q − h(Q_tol + μ)) − leak − log2(2/(ε_sec² ε_cor)), μ = √[(n + k)/(nk) · (k + 1)/k · ln(4/ε_sec)].
 
-    Tomamichel, Lim, Gisin & Renner, Nature Communications 3, 634 (2012), arXiv 1103.4130, Eqs. 1 and 2. All of n, k,
-    Q_tol and the cap on the leak are set before the first pulse, so l is too; when the test bits differ more often
-    than Q_tol or reconciliation tells more than its cap there is no key at all. For BB84 with single photons and,
-    with the same formula (source replacement), for BBM92.
+    Tomamichel, Lim, Gisin & Renner, Nature Communications 3, 634 (2012), arXiv 1103.4130, Eq. 2 (Theorem 2). All of
+    n, k, Q_tol and the cap on the leak are set before the first pulse, so l is too; when the test bits differ more
+    often than Q_tol or reconciliation tells more than its cap there is no key at all. For BB84 with single photons
+    and, with the same formula (source replacement), for BBM92.
 
     Assumes: Alice's two bases have the quality q, detection does not depend on the basis, single photons or (BBM92) a
     measurement at Alice that the formula describes.

@@ -6,7 +6,7 @@ import pytest
 
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
-from qfedfm.qkd.decoy_length import Intensities, Lim, VariableLengthDecoy, single_photons
+from qfedfm.qkd.decoy_length import Intensities, Lim, SinglePhotons, VariableLengthDecoy, single_photons
 from qfedfm.qkd.entropies import binary_entropy
 from qfedfm.qkd.proof import Epsilon, Observed, PerIntensity, Reason
 
@@ -154,6 +154,10 @@ def test_without_a_key_there_is_a_reason():
     assert lim(noisy).refusal(noisy).reason is Reason.DECOY
     few = observed(*channel(MEANS, SHARES, 1e5, 0.02, 1e-7, 0.015))
     assert VariableLengthDecoy().refusal(few).reason is Reason.DECOY
+
+
+def test_hardly_any_single_photons_say_nothing():
+    assert lim(Observed(1, 1, 0)).phase_error(SinglePhotons(0.0, 10.0, 1.5, 0.1)) == 0.5
 
 
 def test_no_errors_are_not_certainty():
