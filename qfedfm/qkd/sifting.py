@@ -110,19 +110,17 @@ def sift(exchange: Exchange, rule: Rule, channel: Channel) -> Sifted:
     arrived = channel.send(BOB, "clicks", _write_clicks(announced, exchange.pulses))
     clicks, bob_basis = _read_clicks(arrived, exchange.pulses)
 
-    common, own, among = np.intersect1d(exchange.alice.pulse, clicks, assume_unique=True, return_indices=True)
-    alice = Half(
-        common,
-        exchange.alice.bit[own],
-        exchange.alice.basis[own],
-        None if exchange.alice.intensity is None else exchange.alice.intensity[own],
-    )
+    _, own, among = np.intersect1d(exchange.alice.pulse, clicks, assume_unique=True, return_indices=True)
+    alice = _take(exchange.alice, own)
     answer = channel.send(ALICE, "bases", _write_bases(alice, among, len(clicks)))
     hers = _kept(rule, alice.basis, bob_basis[among])
 
     detected, alice_basis, intensity = _read_bases(answer, len(announced))
     bob_bit, bob_own = announced.bit[detected], announced.basis[detected]
     his = _kept(rule, alice_basis, bob_own)
+    if hers.sum() != his.sum():
+        given = f"{hers.sum()} pulses kept by Alice and {his.sum()} by Bob"
+        raise PayloadError(given, "the same", "somebody alters messages: authenticate the channel")
     flip = rule.expected(alice_basis, bob_own)
     return Sifted(
         alice.bit[hers],
@@ -132,6 +130,11 @@ def sift(exchange: Exchange, rule: Rule, channel: Channel) -> Sifted:
         None if intensity is None else intensity[his],
         len(clicks),
     )
+
+
+def _take(half: Half, own: Int64[np.ndarray, " k"]) -> Half:
+    intensity = None if half.intensity is None else half.intensity[own]
+    return Half(half.pulse[own], half.bit[own], half.basis[own], intensity)
 
 
 def _kept(rule: Rule, alice: UInt8[np.ndarray, " m"], bob: UInt8[np.ndarray, " m"]) -> Bool[np.ndarray, " m"]:

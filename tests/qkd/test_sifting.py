@@ -93,10 +93,10 @@ def altered(kind, change):
     [
         ("clicks", lambda b: b""), ("clicks", lambda b: b[:-1]), ("clicks", lambda b: b + b"\0"),
         ("clicks", lambda b: b"\xff\xff\xff\xff" + b[4:]), ("clicks", lambda b: b[:4] + b"\xff" * 4 + b[8:]),
-        ("clicks", lambda b: b[:8] + bytes(4) + b[12:]), ("bases", lambda b: b""), ("bases", lambda b: b[:-1]),
+        ("clicks", lambda b: b[:8] + bytes(4) + b[12:]), ("clicks", lambda b: b[:-20] + b"\xff" * 20), ("bases", lambda b: b""), ("bases", lambda b: b[:-1]),
         ("bases", lambda b: b + b"\0"), ("bases", lambda b: b[:-1] + b"\x01"), ("bases", lambda b: b[:-1] + b"\x07"),
     ],
-    ids=["none", "short", "long", "count", "beyond", "twice", "silent", "cut", "more", "flag", "seven"],
+    ids=["none", "short", "long", "count", "beyond", "twice", "settings", "silent", "cut", "more", "flag", "seven"],
 )  # fmt: skip
 def test_malformed_messages_are_refused_before_they_are_believed(kind, change):
     with pytest.raises(PayloadError):
