@@ -56,6 +56,10 @@ class BudgetError(QfedfmError):
     """A limit on circuits, shots, seconds or money would be passed."""
 
 
+class AuthenticationError(QfedfmError):
+    """A message was altered, dropped, repeated or forged on its way; nothing that it led to may be used."""
+
+
 class DeviceError(QfedfmError):
     """A quantum device, or the service that leads to it, did not do its work; another try may succeed."""
 
