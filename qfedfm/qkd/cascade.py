@@ -162,7 +162,7 @@ class Cascade:
     the pattern to the eavesdropper (Tupkary and Lütkenhaus, arXiv 2307.00576); otherwise it subtracts ``disclosed +
     asked``.
 
-    The first call in a process compiles the inner loops, which takes some seconds.
+    The first call in a process compiles the inner loops, which takes some seconds; nothing is written to disk.
 
     Args:
         variant: ``original`` (Brassard and Salvail), ``yan`` (Yan et al.), or ``reuse``, the one that discloses least.
