@@ -1,8 +1,8 @@
 """The inner loops of the LDPC codes, compiled by numba when they are first called.
 
 A code is lifted from a table of shifts (rows, columns): an entry s ≥ 0 stands for the circulant in which check (row, i)
-holds bit (column, (i + s) mod Z), −1 for none. Edges, the entries ≥ 0, are listed layer by layer: edge e has ``columns[e]``
-and ``shifts[e]``, those of a layer begin at ``starts[layer]``.
+holds bit (column, (i + s) mod Z), −1 for none. Edges, the entries ≥ 0, are listed layer by layer: edge e has
+``columns[e]`` and ``shifts[e]``, those of a layer begin at ``starts[layer]``.
 """
 
 from __future__ import annotations

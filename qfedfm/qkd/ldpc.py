@@ -17,8 +17,6 @@ from qfedfm.qkd.ldpc_decoder import Decoder
 from qfedfm.qkd.reconciliation import Reconciled
 
 SEED_BYTES = 16
-_LOWEST_QBER = 1e-4
-"""Below it the decoder would take the strings for equal, whatever the syndrome says."""
 
 
 class Party:
@@ -28,7 +26,8 @@ class Party:
         bits: its string.
         seed: of the order of bits, the same for both.
         code: of all frames.
-        length: bits of a frame but for the last, which may have fewer; zeros fill it.
+        length: bits of a frame but for the last, which may have fewer; zeros that both know lie evenly between them, so
+            that the code is shortened without a change of its degrees, and fill the last.
     """
 
     def __init__(self, bits: UInt8[np.ndarray, " n"], seed: bytes, code: Code, length: int) -> None:
@@ -36,7 +35,9 @@ class Party:
         self._order = generator.permutation(len(bits))
         self._code, self._length, self._splits = code, length, 0
         padded = np.concatenate((bits[self._order], np.zeros(-len(bits) % length, np.uint8)))
-        self._frames = np.pad(padded.reshape(-1, length), ((0, 0), (0, code.bits - length)))
+        self._places = np.arange(length) * code.bits // length
+        self._frames = np.zeros((len(padded) // length, code.bits), np.uint8)
+        self._frames[:, self._places] = padded.reshape(-1, length)
         self.undecoded: Int64[np.ndarray, " live"] = np.arange(len(self._frames))
 
     @property
@@ -51,10 +52,11 @@ class Party:
         n = len(self._order)
         kept, found = np.ones(len(self._frames), bool), np.empty(n, np.uint8)
         kept[self.undecoded] = False
-        found[self._order] = self._frames[:, : self._length].ravel()[:n]
+        found[self._order] = self._frames[:, self._places].ravel()[:n]
         mask = np.empty(n, bool)
         mask[self._order] = np.repeat(kept, self._length)[:n]
-        return found[mask]
+        left: np.ndarray = found[mask]
+        return left
 
 
 class Sender(Party):
@@ -63,7 +65,8 @@ class Sender(Party):
     def open(self) -> UInt8[np.ndarray, " m"]:
         """Syndromes of all frames."""
         self._halves = np.stack([self._code.halves(frame) for frame in self._frames])
-        return (self._halves[:, ::2] ^ self._halves[:, 1::2]).ravel()
+        whole: np.ndarray = self._halves[:, ::2] ^ self._halves[:, 1::2]
+        return whole.ravel()
 
     def hear(self, outcome: UInt8[np.ndarray, " live"]) -> None:
         """Learns which of the frames in question stay undecoded (1)."""
@@ -72,7 +75,8 @@ class Sender(Party):
     def tell(self) -> UInt8[np.ndarray, " m"]:
         """First halves of the rows that are split next, frame by frame."""
         first, self._splits = self._splits, self._splits + self.more
-        return self._halves[self.undecoded, 2 * first : 2 * self._splits : 2].ravel()
+        told: np.ndarray = self._halves[self.undecoded, 2 * first : 2 * self._splits : 2]
+        return told.ravel()
 
 
 class Receiver(Party):
@@ -98,9 +102,9 @@ class Receiver(Party):
         """Hears the syndromes of all frames; 1 for those that stay undecoded."""
         told = syndromes.reshape(len(self._frames), self._code.rows, self._code.lifting)
         for number, (frame, those) in enumerate(zip(self._frames, told, strict=True)):
-            own = min(self._length, len(self._order) - number * self._length)
-            syndrome = those ^ self._code.syndromes(frame)
-            self._try(number, Decoder(self._code, self._qber, self._code.bits - own, syndrome))
+            known = np.ones(self._code.bits, bool)
+            known[self._places[: len(self._order) - number * self._length]] = False
+            self._try(number, Decoder(self._code, self._qber, known, those ^ self._code.syndromes(frame)))
         return self._outcome()
 
     def hear(self, halves: UInt8[np.ndarray, " m"]) -> UInt8[np.ndarray, " live"]:
@@ -128,31 +132,34 @@ class Receiver(Party):
 class LDPC:
     """Rate-adaptive LDPC codes; Bob asks for more of the syndrome, frame by frame, until his decoder succeeds.
 
-    Alice first tells ⌈efficiency·h(q)·k/Z⌉·Z parities of a frame of k bits. Where that does not suffice, rows of the
-    code are split: of each she tells the parity of one half of its bits, which makes that of the other half known, so that
-    every bit told is one check more and nothing has to be punctured or made up. A public random order spreads errors that
-    come in bursts, and keeps an eavesdropper from placing them. With n bits and the binary entropy h the efficiency is
-    f = disclosed / (n h(q)).
+    Of a frame of k bits Alice first tells efficiency·k·h(q) + deviations·√(kV) parities, rounded up to a multiple of Z,
+    where V = q(1 − q) log2²((1 − q)/q) is the variance of what an error pattern takes, a bit. Where that does not
+    suffice, rows of the code are split: of each she tells the parity of one half of its bits, which makes that of the
+    other half known, so that every bit told is one check more and nothing has to be punctured or made up. A public
+    random order spreads errors that come in bursts, and keeps an eavesdropper from placing them. With n bits and the
+    binary entropy h the efficiency is f = disclosed / (n h(q)).
 
-    Bob's answers, a bit for each frame in question, follow from Alice's syndromes and the error pattern; they are counted
-    as ``asked``. Frames that stay undecoded with every row split are dropped on both sides. A decoded frame has
-    Alice's syndrome, which the wrong frame may have as well: the verification hash decides.
+    Bob's answers, a bit for each frame in question, follow from Alice's syndromes and the error pattern; they are
+    counted as ``asked``. Frames that stay undecoded with every row split are dropped on both sides. A decoded frame has
+    Alice's syndrome, which a wrong frame may have as well: the verification hash decides.
 
-    The first call in a process compiles the inner loops, and the first with a new length or QBER grows a code; both take
+    The first call in a process compiles the inner loops, and the first with a new size or QBER grows a code; both take
     seconds. Strings much shorter than a frame disclose more than Cascade does.
 
-    Source: rate adaptation by accumulated or split checks as in Varodayan, Aaron, Girod, Signal Processing 86, 3123 (2006);
-    blind reconciliation, Martinez-Mateo, Elkouss, Martin, QIC 12, 791 (2012), arXiv 1205.5729.
+    Source: rate adaptation by checks that are split, Varodayan, Aaron, Girod, Signal Processing 86, 3123 (2006); blind
+    reconciliation, Martinez-Mateo, Elkouss, Martin, QIC 12, 791 (2012), arXiv 1205.5729.
 
     Args:
         frame: at least as many bits are decoded together, if there are as many.
-        efficiency: f of the first try.
+        efficiency: f of the first try, in long frames.
+        deviations: standard deviations of what a frame takes that the first try leaves room for.
         iterations: of the decoder, for a try.
 
     Raises:
-        ConfigError: a frame or a number of iterations below 1, or an efficiency that is not positive.
+        ConfigError: a frame or a number of iterations below 1, an efficiency that is not positive, or fewer deviations
+            than none.
 
-    Differs from the paper: what is told after a failure are more checks, where blind reconciliation tells punctured bits.
+    Differs from the paper: what is told after a failure are more checks; blind reconciliation tells punctured bits.
 
     Example:
         >>> from qfedfm.core.key import Key
@@ -166,14 +173,16 @@ class LDPC:
     """
 
     frame: int = 65_536
-    efficiency: float = 1.06
+    efficiency: float = 1.05
+    deviations: float = 1.5
     iterations: int = 50
 
     def __post_init__(self) -> None:
-        if self.frame < 1 or self.iterations < 1 or not self.efficiency > 0:
+        if self.frame < 1 or self.iterations < 1:
+            raise ConfigError(f"frames of {self.frame} bits, {self.iterations} iterations", "at least 1")
+        if not (0 < self.efficiency < math.inf and 0 <= self.deviations < math.inf):
             raise ConfigError(
-                f"frames of {self.frame} bits, {self.iterations} iterations, efficiency {self.efficiency}",
-                "at least 1, at least 1, above 0",
+                f"efficiency {self.efficiency} and {self.deviations} deviations", "a positive number and one from 0"
             )
 
     def reconcile(
@@ -213,23 +222,31 @@ class LDPC:
         length = -(-n // frames)
         chosen = self.code(length, qber)
         alice = Sender(alice_bits, seed, chosen, length)
-        within = min(max(qber, _LOWEST_QBER), 0.49)
-        bob = Receiver(bob_bits, arrived, chosen, length, within, self.iterations)
+        bob = Receiver(bob_bits, arrived, chosen, length, _within(qber), self.iterations)
         converse(alice, bob, channel, chosen)
         said = channel.transcript[before:]
         disclosed, asked = (sum(message.leaked for message in said if message.sender == who) for who in (ALICE, BOB))
         return Reconciled(alice.bits(), bob.bits(), disclosed, asked, frames, len(alice.undecoded))
 
     def code(self, length: int, qber: float) -> Code:
-        """The one for frames of this length.
+        """The one for frames of this length; Z is one of 16 sizes an octave, so that few codes serve all lengths.
 
         Args:
             length: bits of a frame, at least 1.
             qber: estimated.
         """
-        lifting = -(-length // COLUMNS)
-        rows = math.ceil(self.efficiency * binary_entropy(qber) * length / lifting)
+        least = -(-length // COLUMNS)
+        step = 1 << max(0, least.bit_length() - 5)
+        lifting = -(-least // step) * step
+        q = _within(qber)
+        deviation = math.sqrt(length * q * (1 - q)) * math.log2((1 - q) / q)
+        rows = math.ceil((self.efficiency * length * binary_entropy(q) + self.deviations * deviation) / lifting)
         return grown(min(max(rows, ROWS[0]), ROWS[-1]), lifting)
+
+
+def _within(qber: float) -> float:
+    """What decoders take it for: certainty of no error, or of nothing, would make them deaf to the syndrome."""
+    return min(max(qber, 1e-4), 0.49)
 
 
 def converse(alice: Sender, bob: Receiver, channel: Channel, code: Code) -> None:

@@ -75,23 +75,21 @@ def test_the_matrix_is_the_lifted_table() -> None:
     np.testing.assert_array_equal(Code(3, table).dense(), np.block([[shifts[int(s)] for s in row] for row in table]))
 
 
-@pytest.mark.parametrize(
-    ("rows", "row_degree"), [(51, 29.41), (64, 25.25), (90, 18.1)], ids=["80", "75", "65"]
-)
+@pytest.mark.parametrize(("rows", "row_degree"), [(38, 41.45), (51, 29.40), (64, 25.25), (90, 17.84), (115, 10.70)])
 def test_degrees_are_the_published_ones(rows: int, row_degree: float) -> None:
     """The table gives the checks' degrees too; the rate ties them to the bits' degrees, which are all that is used."""
-    assert column_degrees(rows).sum() / rows == pytest.approx(row_degree, rel=0.02)
+    assert column_degrees(rows).sum() / rows == pytest.approx(row_degree, rel=0.025)
 
 
 def test_rows_are_even_and_columns_as_wanted() -> None:
-    code = grown(51, 256)
+    code = grown(61, 256)
     entries = code.table >= 0
-    np.testing.assert_array_equal(entries.sum(axis=0), column_degrees(51))
+    np.testing.assert_array_equal(entries.sum(axis=0), column_degrees(61))
     assert np.ptp(entries.sum(axis=1)) <= 2
     assert code.table.max() < 256
 
 
-@pytest.mark.parametrize("rows", [38, 76])
+@pytest.mark.parametrize("rows", [40, 79])
 def test_no_cycles_of_four(rows: int) -> None:
     """Two rows of the table never differ by the same shift in two columns (Fossorier 2004, Theorem 2.1)."""
     table = grown(rows, 256).table
@@ -118,7 +116,7 @@ def test_odds_on_a_tree_are_exact(syndrome: tuple[int, ...], known: int) -> None
     patterns, likely = probabilities(TREE.dense(), np.array(syndrome), q := 0.11)
     if known:
         likely = likely * (patterns[:, -1] == 0)
-    decoder = Decoder(TREE, q, known, np.array(syndrome, np.uint8)[:, None])
+    decoder = Decoder(TREE, q, np.arange(6) >= 6 - known, np.array(syndrome, np.uint8)[:, None])
     for _ in range(5):
         decoder.run(1)
     zero = np.array([(likely * (bit == 0)).sum() for bit in patterns.T]) / likely.sum()
@@ -128,14 +126,14 @@ def test_odds_on_a_tree_are_exact(syndrome: tuple[int, ...], known: int) -> None
 @pytest.mark.parametrize("syndrome", list(itertools.product((0, 1), repeat=3)))
 def test_decoding_the_hamming_code_is_maximum_likelihood(syndrome: tuple[int, ...]) -> None:
     patterns, likely = probabilities(HAMMING.dense(), np.array(syndrome), 0.05)
-    decoder = Decoder(HAMMING, 0.05, 0, np.array(syndrome, np.uint8)[:, None])
+    decoder = Decoder(HAMMING, 0.05, np.zeros(7, bool), np.array(syndrome, np.uint8)[:, None])
     assert decoder.run(30)
     np.testing.assert_array_equal(decoder.errors, patterns[likely.argmax()])
 
 
 def test_a_split_on_a_tree_is_exact_too() -> None:
     errors = np.array([1, 0, 0, 0, 1, 0], np.uint8)
-    decoder = Decoder(TREE, 0.1, 0, TREE.syndromes(errors))
+    decoder = Decoder(TREE, 0.1, np.zeros(6, bool), TREE.syndromes(errors))
     decoder.run(5)
     decoder.split(TREE.halves(errors)[:4:2])
     for _ in range(5):
@@ -153,7 +151,9 @@ def test_frames_decode_at_an_efficiency_below_1_15(errors: float) -> None:
     assert (done.frames, done.failed) == (4, 0)
     np.testing.assert_array_equal(done.alice, alice)
     np.testing.assert_array_equal(done.bob, alice)
-    assert binary_entropy((alice ^ bob).mean()) * 0.99 < (done.disclosed + done.asked) / n < 1.15 * binary_entropy(errors)
+    assert (
+        binary_entropy((alice ^ bob).mean()) * 0.99 < (done.disclosed + done.asked) / n < 1.15 * binary_entropy(errors)
+    )
 
 
 def test_the_leak_is_what_the_transcript_holds() -> None:
@@ -185,8 +185,9 @@ def test_errors_in_one_burst_cost_no_more() -> None:
     bob = alice.copy()
     bob[1000 : 1000 + n // 25] ^= 1
     burst = LDPC(frame=8192).reconcile(alice, bob, 0.04, Channel(), Seeded(Key.of(0)))
+    spread = LDPC(frame=8192).reconcile(alice, strings(n, 0.04)[1], 0.04, Channel(), Seeded(Key.of(0)))
     np.testing.assert_array_equal(burst.bob, alice)
-    assert burst.disclosed / (n * binary_entropy(0.04)) < 1.3
+    assert burst.disclosed < 1.1 * spread.disclosed
 
 
 def test_frames_that_fail_are_dropped_on_both_sides() -> None:
@@ -240,18 +241,26 @@ def test_altered_syndromes_do_not_pass_for_the_same_string() -> None:
 
 @pytest.mark.parametrize(
     ("alice", "bob", "qber"),
-    [([0, 1], [0], 0.02), ([0, 2], [0, 1], 0.02), ([0, 1], [0, 1], 0.6), ([0, 1], [0, 1], float("nan"))],
-    ids=["lengths", "not bits", "qber", "nan"],
+    [([0, 2], [0, 1], 0.02), ([0, 1], [0, 1], 0.6), ([0, 1], [0, 1], float("nan"))],
+    ids=["not bits", "qber", "nan"],
 )
 def test_bad_input_is_refused(alice: list[int], bob: list[int], qber: float) -> None:
     with pytest.raises(ConfigError):
         LDPC().reconcile(np.array(alice, np.uint8), np.array(bob, np.uint8), qber, Channel(), Seeded(Key.of(0)))
 
 
-@pytest.mark.parametrize("options", [{"frame": 0}, {"iterations": 0}, {"efficiency": 0.0}], ids=lambda o: next(iter(o)))
-def test_bad_configurations_are_refused(options: dict) -> None:
+def test_strings_of_different_lengths_are_refused() -> None:
+    unchecked = getattr(LDPC.reconcile, "__wrapped__", LDPC.reconcile)  # the types of the tests see it before
     with pytest.raises(ConfigError):
-        LDPC(**options)
+        unchecked(LDPC(), np.zeros(2, np.uint8), np.zeros(1, np.uint8), 0.02, Channel(), Seeded(Key.of(0)))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("frame", 0), ("iterations", 0), ("efficiency", 0.0), ("deviations", -1.0)]
+)
+def test_bad_configurations_are_refused(option: str, value: float) -> None:
+    with pytest.raises(ConfigError):
+        LDPC(**{option: value})
 
 
 @pytest.mark.parametrize(("rows", "lifting"), [(7, 4), (161, 4), (20, 0)])
