@@ -102,7 +102,7 @@ class Link:
         return wrong * (1 - right / 2) / gain
 
     def live(self, clicks: float) -> float:
-        """p / (1 + pd): clicks per pulse that remain of p by a dead time of d pulses (a renewal process)."""
+        """Clicks per pulse that a dead time of d pulses leaves of p: p / (1 + pd), a renewal process."""
         return clicks / (1 + clicks * self.dead_time)
 
 
@@ -115,8 +115,8 @@ LINKS: Mapping[str, Link] = MappingProxyType(
 )
 """Links with published numbers.
 
-``lab`` and ``metro`` have the InGaAs detectors of Lim et al., arXiv 1311.7129, Sec. IV, without their after-pulses, at 0
-and 25 km; ``long`` is the experiment of Gobby, Yuan & Shields, Appl. Phys. Lett. 84, 3762 (2004), as Ma et al. (arXiv
+``lab`` and ``metro`` have the InGaAs detectors of Lim et al., arXiv 1311.7129, Sec. IV, without their after-pulses, at
+0 and 25 km; ``long`` is the experiment of Gobby, Yuan & Shields, Appl. Phys. Lett. 84, 3762 (2004), as Ma et al. (arXiv
 quant-ph/0503005) model it: its 4.5 % hold the receiver's loss and its Y₀ of 1.7·10⁻⁶ is that of both detectors.
 """
 
