@@ -84,11 +84,12 @@ class Source:
     def distribution(self) -> Float64[np.ndarray, " k"]:
         """P(n), n = 0, 1, …, of the photon number over all intensities."""
         n = np.arange(_TERMS)
-        if not self.means:
-            return (n == 1).astype(float)
-        factorial = np.array([float(math.factorial(k)) for k in n.tolist()])
-        mixed = zip(self.means, self.shares, strict=True)
-        return np.sum([share * math.exp(-mean) * mean**n / factorial for mean, share in mixed], axis=0)
+        p: np.ndarray = (n == 1).astype(float)
+        if self.means:
+            factorial = np.array([float(math.factorial(k)) for k in n.tolist()])
+            mean, share = np.array([self.means]).T, np.array([self.shares]).T
+            p = (share * np.exp(-mean) * mean**n / factorial).sum(axis=0)
+        return p
 
     def prepare(self, count: int, entropy: Entropy, noise: np.random.Generator) -> Pulses:
         """The next pulses: bits, bases and intensities from ``entropy``, photon numbers from ``noise``."""
@@ -125,8 +126,8 @@ class Pulses:
     @cached_property
     def angle(self) -> UInt8[np.ndarray, " n"]:
         """The states, in eighths of a turn."""
-        table = np.array(self.source.states, np.uint8).reshape(-1)
-        return table[2 * self.basis + self.bit]
+        angle: np.ndarray = np.array(self.source.states, np.uint8).reshape(-1)[2 * self.basis + self.bit]
+        return angle
 
 
 @dataclass(frozen=True, eq=False, repr=False)
