@@ -125,7 +125,7 @@ def e91_angles(alice: Numbers, bob: Numbers, probed: Numbers | None = None) -> A
 
 def _angles(alice: Numbers, bob: Numbers, probed: Numbers | None, unit: float) -> Angles:
     rows = (alice, bob) if probed is None else (alice, bob, probed)
-    return unit * np.concatenate(rows, axis=-1)
+    return np.asarray(unit * np.concatenate(rows, axis=-1))
 
 
 def _prepared(name: str, pulses: int, attack: Attack) -> QuantumCircuit:
