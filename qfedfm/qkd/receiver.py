@@ -53,7 +53,32 @@ def detect(
         noise: of the physics.
         dead: first pulses during which the detectors are off.
     """
-    fired = _fired(arriving, basis, link, noise)
+    photons = np.repeat(np.arange(len(basis)), arriving.photons)
+    pulse = photons[_which(noise, len(photons), arriving.transmittance)]
+    return click(pulse, (arriving.angle[pulse] - 2 * basis[pulse]) & 7, basis, link, entropy, noise, dead)
+
+
+def click(
+    pulse: Int64[np.ndarray, " k"],
+    angle: UInt8[np.ndarray, " k"],
+    basis: UInt8[np.ndarray, " n"],
+    link: Link,
+    entropy: Entropy,
+    noise: np.random.Generator,
+    dead: int,
+) -> Clicks:
+    """The clicks of photons that reach the detectors, as `detect` describes them.
+
+    Args:
+        pulse: of each photon, in any order.
+        angle: θ of each photon, in eighths of a turn.
+        basis: of each pulse, in the party's own numbering.
+        link: its detectors' numbers.
+        entropy: of the coins for double clicks, since they can become key.
+        noise: of the physics.
+        dead: first pulses during which the detectors are off.
+    """
+    fired = _fired(pulse, angle, len(basis), link, noise)
     zero, one = fired[0::2], fired[1::2]
     clicked, dead = live(np.flatnonzero(zero | one), len(basis), link.dead_time, dead)
     bit = one[clicked].astype(np.uint8)
@@ -93,15 +118,13 @@ def live(
 
 
 def _fired(
-    arriving: Arriving, basis: UInt8[np.ndarray, " n"], link: Link, noise: np.random.Generator
-) -> Bool[np.ndarray, " k"]:
+    pulse: Int64[np.ndarray, " k"], angle: UInt8[np.ndarray, " k"], count: int, link: Link, noise: np.random.Generator
+) -> Bool[np.ndarray, " m"]:
     """Whether detectors 0 and 1 click, by turns, for each pulse."""
-    photons = np.repeat(np.arange(len(basis)), arriving.photons)
-    detected = photons[_which(noise, len(photons), arriving.transmittance)]
     one = ONE + link.misalignment * (1 - 2 * ONE)
-    outcome = noise.random(len(detected)) < one[(arriving.angle[detected] - 2 * basis[detected]) & 7]
-    fired = np.zeros(2 * len(basis), bool)
-    fired[2 * detected + outcome] = True
+    outcome = noise.random(len(pulse)) < one[angle]
+    fired = np.zeros(2 * count, bool)
+    fired[2 * pulse + outcome] = True
     fired[_which(noise, len(fired), link.dark_counts)] = True
     return fired
 
