@@ -60,6 +60,26 @@ class DeviceError(QfedfmError):
     """A quantum device, or the service that leads to it, did not do its work; another try may succeed."""
 
 
+class KeyRefusedError(QfedfmError):
+    """A key that whoever asks may not have: it was given already, is another's, or there is none."""
+
+
+class KeyUnknownError(KeyRefusedError):
+    """No key has that id here, or it has expired."""
+
+
+class KeyShortageError(QfedfmError):
+    """A source of keys has not enough of them now; another try may succeed."""
+
+
+class KeyStoreError(QfedfmError):
+    """A key store cannot be used: its file, its master key or its content is not right."""
+
+
+class KeyServiceError(QfedfmError):
+    """A key service cannot be reached, cannot be believed, or refused what it was asked."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The advice that follows an unknown name: the nearest known one, or all of them."""
     names = sorted(known)
