@@ -56,6 +56,10 @@ class BudgetError(QfedfmError):
     """A limit on circuits, shots, seconds or money would be passed."""
 
 
+class AgreementError(QfedfmError):
+    """Two parties could not agree on a key: a message was altered or is somebody else's, or their secrets differ."""
+
+
 class DeviceError(QfedfmError):
     """A quantum device, or the service that leads to it, did not do its work; another try may succeed."""
 
