@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 from typing import Annotated, Any, final
 
+import numpy as np
 import pydantic
 
 from qfedfm.core.checks import check_fields
@@ -70,9 +71,9 @@ class AesGcm(Seal):
             raise PayloadError(f"a body of {len(body)} bytes to seal", f"at most {_LONGEST}", "choose a smaller codec")
         turn = keys.send(self.name, _KEY, self.messages)
         number = _NUMBER.pack(turn.number)
-        sealed = bytearray(self.overhead + len(body))
+        sealed = memoryview(np.empty(self.overhead + len(body), np.uint8))  # which is not filled with zeros first
         sealed[:_START] = turn.key_id + number
-        _cipher(turn.key).encrypt_into(_nonce(number), body, identity, memoryview(sealed)[_START:])
+        _cipher(turn.key).encrypt_into(_nonce(number), body, identity, sealed[_START:])
         return sealed
 
     def open(self, body: Bytes, identity: bytes, keys: Keyring) -> Bytes:

@@ -45,9 +45,9 @@ class OneTimePad(Seal):
     def seal(self, body: Bytes, identity: bytes, keys: Keyring) -> Bytes:
         keys.require_raw(self.name)
         turn = keys.send(self.name, _HASH + len(body), 1)
-        sealed = bytearray(self.overhead + len(body))
+        sealed = memoryview(np.empty(self.overhead + len(body), np.uint8))
         sealed[:ID] = turn.key_id
-        hidden = memoryview(sealed)[ID : ID + len(body)]
+        hidden = sealed[ID : ID + len(body)]
         _xor(body, turn.key, hidden)
         sealed[ID + len(body) :] = _tag(turn.key, identity, hidden).finalize()
         return sealed
@@ -64,17 +64,16 @@ class OneTimePad(Seal):
         except qkd("cryptography.exceptions").InvalidSignature:
             raise PayloadError("a sealed body that is not authentic", "one sealed for this place, unaltered") from None
         keys.accept(self.name, key_id, 0, last=True)
-        opened = bytearray(len(hidden))
-        _xor(hidden, key, memoryview(opened))
-        return opened
+        return _xor(hidden, key, memoryview(np.empty(len(hidden), np.uint8)))
 
     def key_bytes(self, messages: int, largest: int) -> int:
         return messages * (_HASH + largest)
 
 
-def _xor(body: Bytes, key: bytes, out: memoryview) -> None:
+def _xor(body: Bytes, key: bytes, out: memoryview) -> memoryview:
     pad = np.frombuffer(key, np.uint8)[_HASH:]
     np.bitwise_xor(np.frombuffer(body, np.uint8), pad, out=np.frombuffer(out, np.uint8))
+    return out
 
 
 def _tag(key: bytes, identity: bytes, hidden: memoryview) -> Any:
