@@ -71,7 +71,7 @@ class AesGcm(Seal):
             raise PayloadError(f"a body of {len(body)} bytes to seal", f"at most {_LONGEST}", "choose a smaller codec")
         turn = keys.send(self.name, _KEY, self.messages)
         number = _NUMBER.pack(turn.number)
-        sealed = memoryview(np.empty(self.overhead + len(body), np.uint8))  # which is not filled with zeros first
+        sealed = np.empty(self.overhead + len(body), np.uint8).data  # which is not filled with zeros first
         sealed[:_START] = turn.key_id + number
         _cipher(turn.key).encrypt_into(_nonce(number), body, identity, sealed[_START:])
         return sealed

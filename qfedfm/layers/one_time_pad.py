@@ -45,7 +45,7 @@ class OneTimePad(Seal):
     def seal(self, body: Bytes, identity: bytes, keys: Keyring) -> Bytes:
         keys.require_raw(self.name)
         turn = keys.send(self.name, _HASH + len(body), 1)
-        sealed = memoryview(np.empty(self.overhead + len(body), np.uint8))
+        sealed = np.empty(self.overhead + len(body), np.uint8).data
         sealed[:ID] = turn.key_id
         hidden = sealed[ID : ID + len(body)]
         _xor(body, turn.key, hidden)
@@ -64,7 +64,7 @@ class OneTimePad(Seal):
         except qkd("cryptography.exceptions").InvalidSignature:
             raise PayloadError("a sealed body that is not authentic", "one sealed for this place, unaltered") from None
         keys.accept(self.name, key_id, 0, last=True)
-        return _xor(hidden, key, memoryview(np.empty(len(hidden), np.uint8)))
+        return _xor(hidden, key, np.empty(len(hidden), np.uint8).data)
 
     def key_bytes(self, messages: int, largest: int) -> int:
         return messages * (_HASH + largest)
