@@ -29,9 +29,9 @@ def certificates(
     port: Annotated[int, typer.Option(min=1, max=65000, help="Port of the first; the others follow.")] = 8443,
 ) -> None:
     """Make an authority, certificates, master keys and settings (default: kme-a=sae-a and kme-b=sae-b)."""
-    from qfedfm.qkd.extra import need
+    from qfedfm.qkd.extra import qkd
 
-    need("cryptography")
+    qkd("cryptography")
     from qfedfm.core.errors import ConfigError
     from qfedfm.qkd.kme.certificates import trial
 
@@ -50,9 +50,10 @@ def serve(
     settings: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Settings of one or several key managers.")],
 ) -> None:
     """Serve keys until Ctrl-C, over links that are simulated: every key says so."""
-    from qfedfm.qkd.extra import need
+    from qfedfm.qkd.extra import qkd
 
-    need("aiohttp", "cryptography")
+    qkd("aiohttp")
+    qkd("cryptography")
     import asyncio
 
     from qfedfm.qkd.kme.serve import serve as run
@@ -102,9 +103,9 @@ def get(
 
 
 def _client(url: str, certificate: Path, key: Path, ca: Path) -> KmeClient:
-    from qfedfm.qkd.extra import need
+    from qfedfm.qkd.extra import qkd
 
-    need("cryptography")
+    qkd("cryptography")
     from qfedfm.qkd.kme.client import client
 
     return client(url, certificate, key, ca)

@@ -60,6 +60,10 @@ class AuthenticationError(QfedfmError):
     """A message was altered, dropped, repeated or forged on its way; nothing that it led to may be used."""
 
 
+class AgreementError(QfedfmError):
+    """Two parties could not agree on a key: a message was altered or is somebody else's, or their secrets differ."""
+
+
 class DeviceError(QfedfmError):
     """A quantum device, or the service that leads to it, did not do its work; another try may succeed."""
 

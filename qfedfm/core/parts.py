@@ -1,8 +1,8 @@
 """The kinds of parts that an aggregator is made of, and what each half sees.
 
 ```
-client   delta ──vector layers──► vector ──codec──► bytes ──► wire
-server   wire ──► codec ──► vector layers in reverse ──► Cohort ──cohort layers──► Cohort ──Reduce──► Reduced
+client   delta ──vector layers──► vector ──codec──► bytes ──seals──► wire
+server   wire ──seals──► codec ──► vector layers in reverse ──► Cohort ──cohort layers──► Cohort ──Reduce──► Reduced
 ```
 
 Every part is a frozen dataclass: configuration in the fields, functions without side effects, state in and out.
@@ -55,6 +55,8 @@ class Law(enum.Enum):
     SAME_KEY = "the same key gives the same bytes"
     ROUND_TRIP = "decoding gives back what was encoded within the stated distortion"
     REFUSES = "input that is not finite or has another length raises our error"
+    TAMPERED = "a sealed body with any byte altered, cut off or added is refused"
+    ELSEWHERE = "a sealed body is refused under another identity, with another key, and when it comes again"
 
 
 @dataclass(frozen=True)

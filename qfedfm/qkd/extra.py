@@ -1,22 +1,25 @@
-"""Packages of the extra ``qkd``, looked for before they are needed."""
+"""Packages of the extra ``qkd``, imported where they are used."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+from types import ModuleType
 
 from qfedfm.core.errors import MissingExtraError
 
 
-def need(*packages: str) -> None:
-    """Looks whether packages of the extra ``qkd`` are installed, without importing them.
+def qkd(module: str) -> ModuleType:
+    """Imports a module of the extra ``qkd``.
 
     Raises:
-        MissingExtraError: one is not; the message names the extra.
+        MissingExtraError: it is not installed; the message names the extra.
 
     Example:
-        >>> need("numpy")
+        >>> qkd("cryptography.exceptions").__name__
+        'cryptography.exceptions'
     """
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
         remedy = 'install it with: pip install -c constraints.txt -e ".[qkd]"'
-        raise MissingExtraError(f"{', '.join(missing)} is not installed, which this command needs", "", remedy)
+        raise MissingExtraError(f"{error.name} is not installed, which keys and seals need", "", remedy) from None
