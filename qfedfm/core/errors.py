@@ -56,6 +56,10 @@ class BudgetError(QfedfmError):
     """A limit on circuits, shots, seconds or money would be passed."""
 
 
+class RoundError(QfedfmError):
+    """A round of secure aggregation is given up: too few clients, a message out of turn, two sets of survivors."""
+
+
 class DeviceError(QfedfmError):
     """A quantum device, or the service that leads to it, did not do its work; another try may succeed."""
 
