@@ -15,7 +15,7 @@ from qfedfm.core.errors import ConfigError, PayloadError, RoundError
 from qfedfm.qkd.entropy import Entropy, System
 from qfedfm.secagg.agreement import PUBLIC, Pair, exchange, pair, unseal
 from qfedfm.secagg.identity import Identity
-from qfedfm.secagg.keystream import KEY, add_mask
+from qfedfm.secagg.keystream import KEY, add_masks
 from qfedfm.secagg.messages import Kind, read, read_ids, read_messages, read_signed, write
 from qfedfm.secagg.plan import Plan
 from qfedfm.secagg.shares import ESCROW, HASH, KINDS, MASK, SEALED, Piece, check_share, deal, holders
@@ -139,9 +139,10 @@ class Client:
             total = np.empty(plan.length + 1, plan.ring.dtype)
             total[:-1], total[-1] = plan.ring.elements(q), 1
             total *= total.dtype.type(weight)
-            add_mask(total, self._mask, stream=plan.stream)
-            for other in set(self._neighbours) & set(self._dealt):
-                add_mask(total, self._pairs[other].mask, subtract=other < self.client, stream=plan.stream)
+            shared = {other: self._pairs[other].mask for other in self._neighbours if other in self._dealt}
+            above = [key for other, key in shared.items() if other > self.client]
+            below = [key for other, key in shared.items() if other < self.client]
+            add_masks(total, [self._mask, *above], below, plan.stream)
             self._pairs, self._mask = {}, b""
             return self._send(Kind.MASKED, total.view(np.uint8).data, Step.CONSENT)
 

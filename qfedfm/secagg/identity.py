@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -11,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, M
 
 from qfedfm.core.errors import ConfigError
 
-Scheme = Literal["ed25519", "ml-dsa-65"]
 _ED25519_KEY, _ML_DSA_KEY = 32, 1952
 SIGNATURE = {_ED25519_KEY: 64, _ML_DSA_KEY: 3309}
 """Length of a signature by that of the public key."""
@@ -30,8 +28,11 @@ class Identity:
     _private: Ed25519PrivateKey | MLDSA65PrivateKey = field(repr=False)
 
     @classmethod
-    def new(cls, scheme: Scheme = "ed25519") -> Identity:
+    def new(cls, scheme: str = "ed25519") -> Identity:
         """A fresh one, from the operating system.
+
+        Args:
+            scheme: ``ed25519`` or ``ml-dsa-65``.
 
         Raises:
             ConfigError: an unknown scheme.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from functools import cache
 
@@ -13,7 +14,7 @@ from qfedfm.core.errors import ConfigError
 
 KEY = 32
 """Bytes of a key."""
-BLOCK = 2**16
+BLOCK = 2**17
 """Bytes of keystream at a time: they stay in the cache until they have been added."""
 
 
@@ -41,34 +42,38 @@ def _zeros() -> bytes:
     return bytes(BLOCK)
 
 
-def add_mask(total: UInt[np.ndarray, " d"], key: bytes, *, subtract: bool = False, stream: Stream = Stream.AES) -> None:
-    """Sets total ← total ± PRG(key) in the ring, in place and without another array of its length.
+def add_masks(
+    total: UInt[np.ndarray, " d"],
+    added: Iterable[bytes],
+    subtracted: Iterable[bytes] = (),
+    stream: Stream = Stream.AES,
+) -> None:
+    """Sets total ← total + Σ PRG(added) − Σ PRG(subtracted) in the ring, in place and in memory for one block.
 
     PRG(key) is the first d little-endian elements of the keystream. With 2^b elements in the ring every one of them is
-    equally likely, without a remainder to reject.
+    equally likely, without a remainder to reject. All masks are added to one block before the next.
 
     Args:
         total: d elements of `qfedfm.core.ring.Ring.dtype`, contiguous; changed.
-        key: 32 bytes, for this mask and nothing else.
-        subtract: − in the place of +.
+        added: keys of 32 bytes, each for one mask and nothing else.
+        subtracted: likewise.
         stream: the cipher.
 
     Raises:
-        ConfigError: the key has another length than 32 bytes.
+        ConfigError: a key has another length than 32 bytes.
 
     Example:
         >>> total = np.zeros(3, "<u4")
-        >>> add_mask(total, bytes(32))
-        >>> add_mask(total, bytes(32), subtract=True)
+        >>> add_masks(total, [bytes(32)])
+        >>> add_masks(total, [], [bytes(32)])
         >>> total.tolist()
         [0, 0, 0]
     """
-    cipher, buffer = stream.start(key), bytearray(BLOCK + 16)
-    change = np.subtract if subtract else np.add
-    width, zeros, view = total.dtype.itemsize, memoryview(_zeros()), memoryview(buffer)
-    elements = np.frombuffer(buffer, total.dtype, BLOCK // width)
+    ciphers = [(stream.start(key), np.add) for key in added] + [(stream.start(key), np.subtract) for key in subtracted]
+    buffer, zeros = memoryview(bytearray(BLOCK + 16)), memoryview(_zeros())
+    elements = np.frombuffer(buffer, total.dtype, BLOCK // total.dtype.itemsize)
     for start in range(0, len(total), len(elements)):
         part = total[start : start + len(elements)]
-        size = len(part) * width
-        cipher.update_into(zeros[:size], view)
-        change(part, elements[: len(part)], out=part)
+        for cipher, change in ciphers:
+            cipher.update_into(zeros[: part.nbytes], buffer)
+            change(part, elements[: len(part)], out=part)

@@ -12,7 +12,7 @@ from jaxtyping import Int64, UInt
 from qfedfm.core.body import Reader
 from qfedfm.core.errors import ConfigError, PayloadError, RoundError
 from qfedfm.secagg.agreement import mask_commitment, unseal
-from qfedfm.secagg.keystream import KEY, add_mask
+from qfedfm.secagg.keystream import KEY, add_masks
 from qfedfm.secagg.messages import SERVER, Kind, pack_ids, pack_messages, read_signed, write
 from qfedfm.secagg.plan import Plan
 from qfedfm.secagg.shamir import join
@@ -141,12 +141,12 @@ class Server:
         self._once(bool(self._survivors))
         shares = self._shares(messages)
         total = self._total.copy()
-        for owner in self._survivors:
-            key = self._secret(owner, MASK, shares)
-            self._committed(owner, key, self._dealt[owner].mask)
-            add_mask(total, key, subtract=True, stream=self.plan.stream)
+        add_masks(total, [], [self._own_mask(owner, shares) for owner in self._survivors], self.plan.stream)
         for owner in sorted(set(self._dealt) - set(self._survivors)):
-            self._take_off(total, owner, shares)
+            keys = self._pair_masks(owner, shares)
+            above = [key for other, key in keys.items() if other > owner]
+            below = [key for other, key in keys.items() if other < owner]
+            add_masks(total, above, below, self.plan.stream)
         return self._result(total)
 
     def _delivery(self, client: int) -> bytes:
@@ -210,21 +210,24 @@ class Server:
             given = f"shares of client {owner} that give another key than it committed to"
             raise RoundError(given, "its own", "give the round up, and leave that client out of the next")
 
-    def _take_off(self, total: UInt[np.ndarray, " d"], owner: int, shares: Mapping[int, Mapping[int, bytes]]) -> None:
-        """Takes off the masks that survivors share with a client that dropped out, if there are any."""
+    def _own_mask(self, owner: int, shares: Mapping[int, Mapping[int, bytes]]) -> bytes:
+        key = self._secret(owner, MASK, shares)
+        self._committed(owner, key, self._dealt[owner].mask)
+        return key
+
+    def _pair_masks(self, owner: int, shares: Mapping[int, Mapping[int, bytes]]) -> dict[int, bytes]:
+        """Keys of the masks that survivors share with a client that dropped out, by survivor."""
         neighbours, dealt = self._transcript.neighbours[owner], self._dealt[owner]
-        if not set(neighbours) & set(self._survivors):
-            return
         try:
             what = f"the escrow of client {owner}"
             keys = unseal(self._secret(owner, ESCROW, shares), dealt.escrow, self._transcript.context + ESCROW, what)
         except PayloadError as error:
             raise RoundError(error.given, error.expected, "give the round up, and leave that client out") from None
-        for place, other in enumerate(neighbours):
+        found = {other: keys[KEY * place : KEY * (place + 1)] for place, other in enumerate(neighbours)}
+        for other, key in found.items():
             if other in self._survivors:
-                key = keys[KEY * place : KEY * (place + 1)]
                 self._committed(owner, key, dealt.pairs[other])
-                add_mask(total, key, subtract=other < owner, stream=self.plan.stream)
+        return {other: key for other, key in found.items() if other in self._survivors}
 
     def _result(self, total: UInt[np.ndarray, " d"]) -> Opened:
         numbers = self.plan.ring.integers(total)

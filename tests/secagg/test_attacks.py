@@ -12,7 +12,8 @@ from qfedfm.core.errors import PayloadError, QfedfmError, RoundError
 from qfedfm.core.key import Key
 from qfedfm.qkd.entropy import Seeded
 from qfedfm.secagg import client as client_module
-from qfedfm.secagg.keystream import add_mask
+from qfedfm.secagg.graph import Regular
+from qfedfm.secagg.keystream import add_masks
 from qfedfm.secagg.messages import OVERHEAD, SERVER, Kind, pack_ids, pack_messages, write
 from qfedfm.secagg.shamir import join
 from qfedfm.secagg.shares import ESCROW, KINDS, MASK, Piece
@@ -55,12 +56,11 @@ def test_colluders_below_the_threshold_see_a_uniform_input_and_no_secret(value):
     pairs = {colluder: table.clients[colluder]._pairs[0].mask for colluder in (3, 4)}
     own = table.clients[0]._mask
     view = elements_of(table.up("mask")[0], plan)
-    for key in pairs.values():
-        add_mask(view, key, subtract=True)
+    add_masks(view, [], pairs.values())
     assert uniform(view)
     honest = {1, 2}
     left = view.copy()
-    add_mask(left, own, subtract=True)
+    add_masks(left, [], [own])
     assert uniform(left)
     assert len(honest) + len(pairs) == 4
     shares = {colluder + 1: table.clients[colluder]._pieces[0].mask[:32] for colluder in (3, 4)}
@@ -76,9 +76,7 @@ def test_taking_off_every_mask_leaves_the_input():
     table = Table(plan).until("mask")
     keys, own = {other: pair.mask for other, pair in table.clients[1]._pairs.items()}, table.clients[1]._mask
     view = elements_of(table.up("mask")[1], plan)
-    add_mask(view, own, subtract=True)
-    for other, key in keys.items():
-        add_mask(view, key, subtract=other > 1)
+    add_masks(view, [keys[0]], [own, keys[2], keys[3]])
     q, weight = table.inputs[1]
     assert plan.ring.integers(view).tolist() == [*(q * weight).tolist(), weight]
 
@@ -289,6 +287,33 @@ def test_clients_that_see_other_rosters_have_no_keys_in_common():
         table.clients[client].share(roster((0, 1, 2) if client == 0 else (0, 1, 2, 3)))
     assert table.clients[0]._pairs[1].mask != table.clients[1]._pairs[0].mask
     assert table.clients[1]._pairs[2].mask == table.clients[2]._pairs[1].mask
+
+
+def test_an_advert_that_the_client_did_not_send_is_refused():
+    """Signed by itself in another try of the same round, with another public value."""
+    table, other = Table(plan_of(range(4))), Table(plan_of(range(4)), seed=2)
+    messages = {**table.up("advertise"), 0: other.up("advertise")[0]}
+    with pytest.raises(PayloadError, match="another one than"):
+        table.clients[0].share(write(table.plan, Kind.ROSTER, SERVER, pack_messages(messages)))
+
+
+def test_a_client_whose_shares_too_few_hold_refuses_the_survivors():
+    plan = plan_of(range(40), graph=Regular(12, 2, 8), colluders=4)
+    table = Table(plan).until("consent")
+    gone = table.server._transcript.neighbours[0][:6]
+    left = [client for client in plan.clients if client not in gone]
+    assert len(left) > plan.survivors_needed
+    with pytest.raises(RoundError, match="7 holders of client 0's shares survived"):
+        table.clients[0].consent(survivors(table, left))
+
+
+def test_a_signature_under_another_set_counts_as_none():
+    table = Table(plan_of(range(5))).until("consent")
+    messages = table.up("consent")
+    messages[2] = write(table.plan, Kind.CONSENT, 2, bytes(32), identity(2))
+    table.gone.add(2)
+    assert same(table.finish("consent", messages), table.inputs)
+    assert "another set" in table.server.refused[2]
 
 
 def test_a_public_value_of_small_order_is_refused():
