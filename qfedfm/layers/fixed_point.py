@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from pydantic import Field
 
+from qfedfm.core.additive import AdditiveCodec
 from qfedfm.core.body import Reader
 from qfedfm.core.checks import check_fields
 from qfedfm.core.distortion import Bounded, Distortion
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.layout import Layout
-from qfedfm.core.parts import AdditiveCodec, At
+from qfedfm.core.parts import At
 from qfedfm.core.registry import part
 from qfedfm.layers._packing import pack, packed_length, unpack
 

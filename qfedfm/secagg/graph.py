@@ -76,8 +76,8 @@ class Regular:
             seed: 32 bytes that all parties know, from which the order follows.
         """
         n = len(clients)
-        order = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little"))).permutation(sorted(clients))
-        circle, reach = order.tolist(), range(1, min(self.degree // 2, n // 2) + 1)
+        generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
+        circle, reach = generator.permutation(sorted(clients)).tolist(), range(1, min(self.degree // 2, n // 2) + 1)
         return {
             client: tuple(sorted({circle[(place + step * side) % n] for step in reach for side in (1, -1)} - {client}))
             for place, client in enumerate(circle)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qfedfm.core.additive import AdditiveCodec
 from qfedfm.core.cohort import Cohort, Reduced, State
 from qfedfm.core.distortion import Bounded, Unbiased
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.key import Key
-from qfedfm.core.parts import AdditiveCodec, Codec, CohortLayer, Law, Part, Reduce, VectorLayer
+from qfedfm.core.parts import Codec, CohortLayer, Law, Part, Reduce, VectorLayer
 from qfedfm.incentives.contribution import Contribution
 from qfedfm.incentives.game import Game
 from qfedfm.incentives.selector import Seen, Selector
