@@ -64,6 +64,10 @@ class AgreementError(QfedfmError):
     """Two parties could not agree on a key: a message was altered or is somebody else's, or their secrets differ."""
 
 
+class RoundError(QfedfmError):
+    """A round of secure aggregation is given up: too few clients, a message out of turn, two sets of survivors."""
+
+
 class DeviceError(QfedfmError):
     """A quantum device, or the service that leads to it, did not do its work; another try may succeed."""
 

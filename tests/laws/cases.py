@@ -57,6 +57,7 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("executor", "ibm"): ({"shots": 400},),
     ("executor", "ionq"): (),  # runs in a cloud only; tests/quantum/test_ionq.py holds it to a stand-in of the service
     ("executor", "aer"): ({}, {"shots": 400}, {"noise": "manila"}, {"noise": "manila", "shots": 400}),
+    ("codec", "fixed-point"): ({"reach": 1.0}, {"reach": 0.3, "bits": 5, "rounding": "nearest"}),
     ("codec", "ecdq"): ({"bits": 1.0}, {"nmse": 0.2}),
     ("codec", "error-feedback"): (
         {"codec": "float32"},

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qfedfm.core.additive import AdditiveCodec
 from qfedfm.core.cohort import Cohort, Reduced, State
 from qfedfm.core.distortion import Bounded, Unbiased
 from qfedfm.core.errors import PayloadError
@@ -171,6 +172,20 @@ def codec_refuses(part: Codec, case: Case) -> None:
         assert np.isfinite(x).all()
 
 
+def codec_additive(part: AdditiveCodec, case: Case) -> None:
+    """The weighted sum of the whole numbers decodes to the weighted mean of what the bodies decode to."""
+    rng = case.rng
+    X = rng.normal(size=(4, case.layout.size)).astype(np.float32) * rng.choice([1e-3, 0.3, 10.0], 4)[:, None]
+    weights = rng.integers(1, 50, 4)
+    q, decoded = [], []
+    for x, at in zip(X.astype(np.float32), case.ats(4), strict=True):
+        q.append(part.integers(x, at))
+        decoded.append(part.decode(part.encode(x, at), at).astype(np.float64))
+        assert np.abs(q[-1]).max() <= part.bound
+    found = part.real(weights @ np.array(q), int(weights.sum()))
+    close(found, weights @ np.array(decoded) / weights.sum(), np.array(decoded))
+
+
 def wrong_vectors(case: Case) -> list[np.ndarray]:
     x = case.vector()
     wrong = [x[:-1], np.concatenate([x, x]), x[:0]]
@@ -324,6 +339,7 @@ CHECKS: dict[tuple[str, Law], Callable[[Part, Case], None]] = {
     ("codec", Law.SAME_KEY): codec_same_key,
     ("codec", Law.ROUND_TRIP): codec_round_trip,
     ("codec", Law.REFUSES): codec_refuses,
+    ("codec", Law.ADDITIVE): codec_additive,
     ("vector layer", Law.SAME_KEY): vector_same_key,
     ("vector layer", Law.ROUND_TRIP): vector_round_trip,
     ("vector layer", Law.REFUSES): vector_refuses,

@@ -82,6 +82,15 @@ class WrongCodec(Codec):
     def distortion(self, layout):
         return self.stated
 
+    bound = 7
+
+    def integers(self, x, at):
+        """In steps of the vector's own, which no other sender knows."""
+        return np.rint(x / np.abs(x).max() * self.bound).astype(np.int64)
+
+    def real(self, total, weight):
+        return (total / (self.bound * weight)).astype(np.float32)
+
 
 @pytest.mark.parametrize("stated", [Unbiased(1e-7), Contractive(1 - 1e-7), Bounded(0.0009)])
 def test_a_codec_that_errs_more_than_it_states_is_found(stated):
