@@ -93,7 +93,8 @@ def altered(kind, change):
     [
         ("clicks", lambda b: b""), ("clicks", lambda b: b[:-1]), ("clicks", lambda b: b + b"\0"),
         ("clicks", lambda b: b"\xff\xff\xff\xff" + b[4:]), ("clicks", lambda b: b[:4] + b"\xff" * 4 + b[8:]),
-        ("clicks", lambda b: b[:8] + bytes(4) + b[12:]), ("clicks", lambda b: b[:-20] + b"\xff" * 20), ("bases", lambda b: b""), ("bases", lambda b: b[:-1]),
+        ("clicks", lambda b: b[:8] + bytes(4) + b[12:]), ("clicks", lambda b: b[:-20] + b"\xff" * 20),
+        ("bases", lambda b: b""), ("bases", lambda b: b[:-1]),
         ("bases", lambda b: b + b"\0"), ("bases", lambda b: b[:-1] + b"\x01"), ("bases", lambda b: b[:-1] + b"\x07"),
     ],
     ids=["none", "short", "long", "count", "beyond", "twice", "settings", "silent", "cut", "more", "flag", "seven"],
