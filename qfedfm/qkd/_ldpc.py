@@ -24,7 +24,8 @@ def grow(degrees, rows, lifting):
     """Progressive edge growth: each edge goes where it closes the longest cycle, there to the emptiest row.
 
     Of equals it takes the check to which the fewest shortest paths lead, then one by an arithmetic that is the same on
-    every machine.
+    every machine. Columns of two entries keep long cycles in the table itself: two cycles of it that share a row lift to
+    a closed path of twice their length whatever the shifts are, and one through bits of two checks is a codeword.
     """
     columns = len(degrees)
     fullest = -(-degrees.sum() // rows)
@@ -36,7 +37,8 @@ def grow(degrees, rows, lifting):
         for _ in range(degrees[column]):
             _spread(table, column, depth, paths)
             number = (number * 1103515245 + 12345) % 2147483648
-            row, place = _choose(table[:, column], filled, fullest, depth, paths, number)
+            tabular = degrees[column] == 2
+            row, place = _choose(table[:, column], filled, fullest, depth, paths, number, tabular)
             table[row, column] = (lifting - place) % lifting
             filled[row] += 1
     return table
@@ -104,7 +106,7 @@ def _reach(told, depth, paths, level):
 
 @njit(nogil=True)
 @no_type_check
-def _choose(entries, filled, fullest, depth, paths, number):
+def _choose(entries, filled, fullest, depth, paths, number, tabular):
     """The row and the place in it of the best check for the next edge of a column with these entries."""
     rows, lifting = depth.shape
     best_row, best_place, best_depth = -1, -1, -(1 << 30)
@@ -112,10 +114,11 @@ def _choose(entries, filled, fullest, depth, paths, number):
         row = (r + number) % rows
         if entries[row] >= 0:
             continue
-        behind = 1 << 22 if filled[row] >= fullest else 0
+        behind = 1 << 29 if filled[row] >= fullest else 0
+        nearest = depth[row].min() if tabular else 0
         for i in range(lifting):
             place = (i + number) % lifting
-            away = depth[row, place] - behind
+            away = depth[row, place] + 1024 * min(nearest, 1 << 18) - behind
             better = away > best_depth
             if away == best_depth:
                 degree, least = filled[row], filled[best_row]
