@@ -24,8 +24,9 @@ def grow(degrees, rows, lifting):
     """Progressive edge growth: each edge goes where it closes the longest cycle, there to the emptiest row.
 
     Of equals it takes the check to which the fewest shortest paths lead, then one by an arithmetic that is the same on
-    every machine. Columns of two entries keep long cycles in the table itself: two cycles of it that share a row lift to
-    a closed path of twice their length whatever the shifts are, and one through bits of two checks is a codeword.
+    every machine. Cycles of more than six edges count as long where bits have more than three checks. Columns of two
+    entries keep long cycles in the table itself: two cycles of it that share a row lift to a closed path of twice their
+    length whatever the shifts are, and one through bits of two checks is a codeword.
     """
     columns = len(degrees)
     fullest = -(-degrees.sum() // rows)
@@ -35,7 +36,7 @@ def grow(degrees, rows, lifting):
     number = 1
     for column in range(columns):
         for _ in range(degrees[column]):
-            _spread(table, column, depth, paths)
+            _spread(table, column, depth, paths, lifting * rows if degrees[column] <= 3 else 2)
             number = (number * 1103515245 + 12345) % 2147483648
             tabular = degrees[column] == 2
             row, place = _choose(table[:, column], filled, fullest, depth, paths, number, tabular)
@@ -46,10 +47,10 @@ def grow(degrees, rows, lifting):
 
 @njit(nogil=True)
 @no_type_check
-def _spread(table, column, depth, paths):
-    """Distance of every check from bit (column, 0), far away where there is no path, and the number of shortest paths.
+def _spread(table, column, depth, paths, levels):
+    """Distance of every check from bit (column, 0) and the number of shortest paths, a level of distance at a time.
 
-    Both are found a level at a time for all that may be reached at it.
+    Checks to which no path leads, or none of so many levels, are far away.
     """
     rows, columns = table.shape
     lifting = depth.shape[1]
@@ -69,6 +70,8 @@ def _spread(table, column, depth, paths):
                     _add(told[: lifting - shift], new[c, shift:])
                     _add(told[lifting - shift :], new[c, :shift])
             left -= _reach(told, depth[row], paths[row], level)
+        if level + 1 == levels:
+            break
         new[:] = 0
         for row in range(rows):
             told[:] = paths[row] * (depth[row] == level)
