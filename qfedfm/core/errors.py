@@ -56,8 +56,40 @@ class BudgetError(QfedfmError):
     """A limit on circuits, shots, seconds or money would be passed."""
 
 
+class AuthenticationError(QfedfmError):
+    """A message was altered, dropped, repeated or forged on its way; nothing that it led to may be used."""
+
+
+class AgreementError(QfedfmError):
+    """Two parties could not agree on a key: a message was altered or is somebody else's, or their secrets differ."""
+
+
+class RoundError(QfedfmError):
+    """A round of secure aggregation is given up: too few clients, a message out of turn, two sets of survivors."""
+
+
 class DeviceError(QfedfmError):
     """A quantum device, or the service that leads to it, did not do its work; another try may succeed."""
+
+
+class KeyRefusedError(QfedfmError):
+    """A key that whoever asks may not have: it was given already, is another's, or there is none."""
+
+
+class KeyUnknownError(KeyRefusedError):
+    """No key has that id here, or it has expired."""
+
+
+class KeyShortageError(QfedfmError):
+    """A source of keys has not enough of them now; another try may succeed."""
+
+
+class KeyStoreError(QfedfmError):
+    """A key store cannot be used: its file, its master key or its content is not right."""
+
+
+class KeyServiceError(QfedfmError):
+    """A key service cannot be reached, cannot be believed, or refused what it was asked."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

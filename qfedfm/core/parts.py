@@ -1,8 +1,8 @@
 """The kinds of parts that an aggregator is made of, and what each half sees.
 
 ```
-client   delta ──vector layers──► vector ──codec──► bytes ──► wire
-server   wire ──► codec ──► vector layers in reverse ──► Cohort ──cohort layers──► Cohort ──Reduce──► Reduced
+client   delta ──vector layers──► vector ──codec──► bytes ──seals──► wire
+server   wire ──seals──► codec ──► vector layers in reverse ──► Cohort ──cohort layers──► Cohort ──Reduce──► Reduced
 ```
 
 Every part is a frozen dataclass: configuration in the fields, functions without side effects, state in and out.
@@ -54,7 +54,10 @@ class Law(enum.Enum):
     CONVEX = "the result lies in the convex hull of the updates, with the row weights that it reports"
     SAME_KEY = "the same key gives the same bytes"
     ROUND_TRIP = "decoding gives back what was encoded within the stated distortion"
+    ADDITIVE = "the sum of what several send decodes to the sum of what each decodes to"
     REFUSES = "input that is not finite or has another length raises our error"
+    TAMPERED = "a sealed body with any byte altered, cut off or added is refused"
+    ELSEWHERE = "a sealed body is refused under another identity, with another key, and when it comes again"
 
 
 @dataclass(frozen=True)

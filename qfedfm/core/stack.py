@@ -16,11 +16,13 @@ from qfedfm.core.collect import Collector, MatrixCollector, SumCollector
 from qfedfm.core.errors import PayloadError, StackError
 from qfedfm.core.float32 import Float32Codec, require_finite
 from qfedfm.core.held import Held, Holding
+from qfedfm.core.keyring import Keyring
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Codec, CohortLayer, Part, Reduce, ServerAt, SumReduce, VectorLayer
 from qfedfm.core.registry import describe
+from qfedfm.core.seals import Seal, added, open_body, seal_body
 
-_ORDER = {"vector layer": 0, "codec": 1, "cohort layer": 2}
+_ORDER = {"vector layer": 0, "codec": 1, "seal": 2, "cohort layer": 3}
 _MOST_CLIENTS = 2**16
 
 
@@ -32,25 +34,26 @@ class Stack:
     codec: Codec
     cohort_layers: tuple[CohortLayer, ...]
     reduce: Reduce
+    seals: tuple[Seal, ...] = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """All parts in the order of an update's path."""
-        return (*self.vector_layers, self.codec, *self.cohort_layers, self.reduce)
+        return (*self.vector_layers, self.codec, *self.seals, *self.cohort_layers, self.reduce)
 
     @property
     def digest(self) -> bytes:
         """Eight bytes that stand for the client halves and their configuration; part of every payload's header."""
-        text = json.dumps([describe(part) for part in (*self.vector_layers, self.codec)], sort_keys=True)
+        text = json.dumps([describe(part) for part in (*self.vector_layers, self.codec, *self.seals)], sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 
 
-def stack(*layers: VectorLayer | Codec | CohortLayer, reduce: Reduce) -> Stack:
+def stack(*layers: VectorLayer | Codec | Seal | CohortLayer, reduce: Reduce) -> Stack:
     """Composes an aggregator from layers, in the order of an update's path, and a reduce.
 
     Raises:
-        StackError: something that is no layer or no reduce, layers out of order, two codecs, or merged rows under a
-            reduce that judges single clients.
+        StackError: something that is no layer or no reduce, layers out of order, two codecs, a seal twice, or merged
+            rows under a reduce that judges single clients.
 
     Example:
         >>> from qfedfm.reduces.mean import Mean
@@ -67,15 +70,20 @@ def stack(*layers: VectorLayer | Codec | CohortLayer, reduce: Reduce) -> Stack:
             raise StackError(f"two codecs, {before.name!r} and {after.name!r}", "one", "remove one of them")
         if _ORDER[before.kind] > _ORDER[after.kind]:
             given = f"{after.kind} {after.name!r} after {before.kind} {before.name!r}"
-            raise StackError(given, "vector layers, then a codec, then cohort layers", "reorder the layers")
+            raise StackError(given, "vector layers, a codec, seals, cohort layers", "reorder the layers")
     codecs = [layer for layer in layers if isinstance(layer, Codec)]
+    seals = tuple(layer for layer in layers if isinstance(layer, Seal))
+    if len({seal.name for seal in seals}) < len(seals):
+        raise StackError(
+            f"seals {[seal.name for seal in seals]}", "each once, since it has one key", "remove one of them"
+        )
     cohort_layers = tuple(layer for layer in layers if isinstance(layer, CohortLayer))
     merging = [layer.name for layer in cohort_layers if layer.merges]
     if merging and (reduce.per_client or reduce.personal):
         given = f"reduce {reduce.name!r} above {merging[0]!r}, which merges the rows of several clients"
         raise StackError(given, "rows that are single clients", "remove the layer or choose another reduce")
     vector_layers = tuple(layer for layer in layers if isinstance(layer, VectorLayer))
-    return Stack(vector_layers, codecs[0] if codecs else Float32Codec(), cohort_layers, reduce)
+    return Stack(vector_layers, codecs[0] if codecs else Float32Codec(), cohort_layers, reduce, seals)
 
 
 @dataclass(frozen=True)
@@ -109,11 +117,21 @@ class Bound:
         """The client half of a first message; see `send`."""
         return self.send(delta, self.memory(at.client), at)[0]
 
-    def send(self, delta: Float32[np.ndarray, " d"], memory: State, at: At) -> tuple[bytes, State]:
+    def send(
+        self, delta: Float32[np.ndarray, " d"], memory: State, at: At, keys: Keyring | None = None
+    ) -> tuple[bytes, State]:
         """The client half: a delta to the payload that travels, and the codec's memory once it is accepted.
+
+        Args:
+            delta: the update.
+            memory: of the codec on the client.
+            at: where this is.
+            keys: of the client towards the server, where the stack has seals.
 
         Raises:
             PayloadError: the delta is not finite or has the wrong length.
+            KeyShortageError: a seal finds no key.
+            StackError: there are seals and no keys.
         """
         require_finite(delta, self.layout)
         holding = self.holding(at.client)
@@ -121,14 +139,23 @@ class Bound:
         for layer in self.stack.vector_layers:
             delta = layer.encode(delta, at)
         body, memory = self.stack.codec.send(delta, memory, at)
-        return wire.frame(body, self._frame(at)), memory
+        header = self._frame(at)
+        return wire.frame(seal_body(self.stack.seals, body, header, keys), header), memory
 
     def decode(self, payload: bytes, at: At) -> Float32[np.ndarray, " d"]:
         """The server half for a client's first message; see `receive`."""
         return self.receive(payload, self.mirror(at.client), at)[0]
 
-    def receive(self, payload: bytes, mirror: State, at: At) -> tuple[Float32[np.ndarray, " d"], State]:
+    def receive(
+        self, payload: bytes, mirror: State, at: At, keys: Keyring | None = None
+    ) -> tuple[Float32[np.ndarray, " d"], State]:
         """The server half for one client: a payload to the delta that the cohort holds, and the codec's next mirror.
+
+        Args:
+            payload: what arrived.
+            mirror: what the server remembers of the client.
+            at: where this is.
+            keys: of the server towards that client, where the stack has seals.
 
         Raises:
             PayloadError: the payload is damaged, addressed elsewhere, claims another sample count than the client
@@ -136,10 +163,12 @@ class Bound:
         """
         holding = self.holding(at.client)
         at = replace(at, layout=holding.layout)
-        body, samples = wire.unframe(payload, self._frame(at), self.stack.codec.largest(at.layout))
+        header, largest = self._frame(at), self.stack.codec.largest(at.layout) + added(self.stack.seals)
+        body, samples = wire.unframe(payload, header, largest)
         if samples != at.samples:
             raise PayloadError(f"a payload that claims {samples} samples", f"{at.samples}, as registered")
-        vector, mirror = self.stack.codec.receive(body, mirror, at)
+        opened = open_body(self.stack.seals, body, header, keys)
+        vector, mirror = self.stack.codec.receive(memoryview(opened), mirror, at)
         for layer in reversed(self.stack.vector_layers):
             vector = layer.decode(vector, at)
         require_finite(vector, at.layout)

@@ -34,13 +34,14 @@ _LONGEST = 80
 """Characters of a value that are shown."""
 
 
-def explain(error: pydantic.ValidationError, cls: Any, where: str = "") -> ConfigError:
+def explain(error: pydantic.ValidationError, cls: Any, where: str = "", file: str = "the experiment") -> ConfigError:
     """The first error as a `ConfigError` that names the setting, its value, and the key nearest to an unknown one.
 
     Args:
         error: what pydantic raised.
         cls: the model or dataclass that was validated.
         where: what stands before the names of its fields (``compare.born.training`` …).
+        file: what the settings are of.
     """
     first, path = _first(error, cls)
     name = ".".join([*([where] if where else []), *path])
@@ -48,7 +49,7 @@ def explain(error: pydantic.ValidationError, cls: Any, where: str = "") -> Confi
         known = sorted(set(_fields(_reach(cls, first["loc"][:-1])[1])) - {path[-1]})
         return ConfigError(f"unknown key {name!r}", "", nearest(path[-1], known) if known else "remove it")
     if first["type"] in _MISSING:
-        return ConfigError(f"no {name!r}", "a value", "add it to the experiment")
+        return ConfigError(f"no {name!r}", "a value", f"add it to {file}")
     expected = " or ".join(dict.fromkeys(_expected(each) for each in _alternatives(error, cls, path)))
     if first["type"] == "union_tag_invalid":
         tag, name = first["ctx"]["tag"], f"{name}.{first['ctx']['discriminator'].strip(chr(39)).strip('_()')}"

@@ -27,7 +27,8 @@ from dataclasses import dataclass
 
 from qfedfm.core.errors import PayloadError
 
-_HEADER = struct.Struct("<4sBBHIII8s8sQQ")
+_IDENTITY = struct.Struct("<4sBBHIII8s8sQ")
+_HEADER = struct.Struct(_IDENTITY.format + "Q")
 _MAGIC, _VERSION = b"QFFM", 1
 _CHECKSUM = 8
 OVERHEAD = _HEADER.size + _CHECKSUM
@@ -35,6 +36,8 @@ OVERHEAD = _HEADER.size + _CHECKSUM
 EVERYONE = 2**32 - 1
 """The client field of a broadcast."""
 UP, DOWN = 0, 1
+Bytes = bytes | bytearray | memoryview
+"""What a body may be, so that none is copied for its type."""
 
 
 @dataclass(frozen=True)
@@ -49,32 +52,42 @@ class Frame:
     direction: int = UP
     samples: int = 0
 
+    @property
+    def identity(self) -> bytes:
+        """The header up to the length: what a seal binds a body to.
 
-def frame(body: bytes, header: Frame) -> bytes:
+        Raises:
+            PayloadError: a field does not fit its place in the header.
+        """
+        for name, bits in (("direction", 8), ("epoch", 32), ("round", 32), ("client", 32), ("samples", 64)):
+            if not 0 <= getattr(self, name) < 2**bits:
+                raise PayloadError(f"{name} {getattr(self, name)}", f"0 to 2^{bits} − 1")
+        if len(self.layout) != 8 or len(self.stack) != 8:
+            given = f"layout and stack of {len(self.layout)} and {len(self.stack)} bytes"
+            raise PayloadError(given, "8 bytes each")
+        return _IDENTITY.pack(
+            _MAGIC, _VERSION, self.direction, 0, self.epoch, self.round, self.client,
+            self.layout, self.stack, self.samples,
+        )  # fmt: skip
+
+
+def frame(body: Bytes, header: Frame) -> bytes:
     """The payload: header, checksum, body.
 
     Raises:
         PayloadError: an identity field does not fit its place in the header.
     """
-    for name, bits in (("direction", 8), ("epoch", 32), ("round", 32), ("client", 32), ("samples", 64)):
-        if not 0 <= getattr(header, name) < 2**bits:
-            raise PayloadError(f"{name} {getattr(header, name)}", f"0 to 2^{bits} − 1")
-    if len(header.layout) != 8 or len(header.stack) != 8:
-        raise PayloadError(f"layout and stack of {len(header.layout)} and {len(header.stack)} bytes", "8 bytes each")
-    head = _HEADER.pack(
-        _MAGIC, _VERSION, header.direction, 0, header.epoch, header.round, header.client,
-        header.layout, header.stack, header.samples, len(body),
-    )  # fmt: skip
+    head = header.identity + struct.pack("<Q", len(body))
     return b"".join((head, _digest(head, body), body))
 
 
-def _digest(head: bytes | memoryview, body: bytes | memoryview) -> bytes:
+def _digest(head: Bytes, body: Bytes) -> bytes:
     state = hashlib.blake2b(head, digest_size=_CHECKSUM)
     state.update(body)
     return state.digest()
 
 
-def unframe(payload: bytes, expected: Frame, largest: int) -> tuple[memoryview, int]:
+def unframe(payload: Bytes, expected: Frame, largest: int) -> tuple[memoryview, int]:
     """The body, without a copy, and the sample count that the sender claims.
 
     Args:

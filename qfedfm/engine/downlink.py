@@ -8,17 +8,18 @@ client that holds lower ranks gets what it holds of the model, and starts from z
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32
 
 from qfedfm.core import wire
 from qfedfm.core.cohort import EMPTY, ClientId, State
-from qfedfm.core.errors import PayloadError
+from qfedfm.core.errors import AgreementError, KeyServiceError, KeyShortageError, PayloadError
 from qfedfm.core.layout import Layout
 from qfedfm.core.stack import Bound
 from qfedfm.engine.chain import Chain, Way
+from qfedfm.engine.security import Ends
 from qfedfm.engine.state import RunState
 
 _STACK = bytes(8)
@@ -32,7 +33,7 @@ def broadcast(model: Float32[np.ndarray, " d"], state: State, layout: Layout, ep
 
 
 def receive(
-    payload: bytes, template: State, layout: Layout, epoch: int, round_: int
+    payload: wire.Bytes, template: State, layout: Layout, epoch: int, round_: int
 ) -> tuple[Float32[np.ndarray, " d"], State]:
     """A client's reading of a broadcast; ``template`` gives names and shapes of the state.
 
@@ -43,7 +44,7 @@ def receive(
     return numbers[: layout.size], _split(numbers[layout.size :], template)
 
 
-def receive_state(payload: bytes, template: State, layout: Layout, epoch: int, round_: int) -> State:
+def receive_state(payload: wire.Bytes, template: State, layout: Layout, epoch: int, round_: int) -> State:
     """A client's reading of a broadcast of the state alone; see `receive`."""
     return _split(_numbers(payload, _size(template), layout, epoch, round_), template)
 
@@ -52,7 +53,7 @@ def _size(template: State) -> int:
     return sum(int(np.asarray(value).size) for value in template.values())
 
 
-def _numbers(payload: bytes, count: int, layout: Layout, epoch: int, round_: int) -> Float32[np.ndarray, " n"]:
+def _numbers(payload: wire.Bytes, count: int, layout: Layout, epoch: int, round_: int) -> Float32[np.ndarray, " n"]:
     length = 4 * count
     expected = wire.Frame(epoch, round_, wire.EVERYONE, layout.digest, _STACK, wire.DOWN)
     body, _ = wire.unframe(payload, expected, length)
@@ -83,47 +84,100 @@ class Sent:
         local: the local method's state, as clients have it.
         bytes: of all messages to all invited clients.
         chain: after the round's message.
+        unreached: clients without a model, because there was no key for them, and why.
     """
 
     models: Mapping[ClientId, Float32[np.ndarray, " d"]]
     local: State
     bytes: int
     chain: Chain
+    unreached: Mapping[ClientId, str] = field(default_factory=dict)
 
 
-def send_down(state: RunState, invited: Iterable[ClientId], way: Way | None, bound: Bound, epoch: int) -> Sent:
-    """Sends a round's model to the invited clients; ``way`` is None where it goes down whole."""
-    return _whole(state, invited, bound, epoch) if way is None else _difference(state, invited, way, epoch)
+class _Post:
+    """Takes messages to clients, sealed where there are keys.
+
+    Args:
+        round_: of the messages.
+        bound: has the seals, and says what each client holds.
+        epoch: of the session.
+        ends: the keys; None where nothing is sealed.
+    """
+
+    def __init__(self, round_: int, bound: Bound, epoch: int, ends: Ends | None) -> None:
+        self._round, self._bound, self._epoch, self._ends = round_, bound, epoch, ends
+        self.bytes = 0
+        self.unreached: dict[ClientId, str] = {}
+
+    def deliver(self, client: ClientId, payload: bytes) -> wire.Bytes | None:
+        """What the client reads; None where there is no key for it."""
+        if self._ends is None:
+            self.bytes += len(payload)
+            return payload
+        digest, stack = self._bound.holding(client).layout.digest, self._bound.stack.digest
+        header = wire.Frame(self._epoch, self._round, client, digest, stack, wire.DOWN)
+        try:
+            opened, length = self._ends.down(payload, header, self._bound)
+        except (KeyShortageError, KeyServiceError, AgreementError) as error:
+            self.unreached[client] = f"not reached: {error}"
+            return None
+        self.bytes += length
+        return opened
 
 
-def _whole(state: RunState, invited: Iterable[ClientId], bound: Bound, epoch: int) -> Sent:
-    received: dict[tuple[int | None, bytes], tuple[Float32[np.ndarray, " d"], int]] = {}
-    models, local, count = {}, state.local, 0
+def send_down(
+    state: RunState, invited: Iterable[ClientId], way: Way | None, bound: Bound, epoch: int, ends: Ends | None = None
+) -> Sent:
+    """Sends a round's model to the invited clients.
+
+    Args:
+        state: before the round.
+        invited: the clients.
+        way: the codec of the way down; None where the model goes down whole.
+        bound: the aggregator.
+        epoch: of the session.
+        ends: the keys; None where nothing is sealed.
+    """
+    post = _Post(state.round + 1, bound, epoch, ends)
+    return _whole(state, invited, bound, epoch, post) if way is None else _difference(state, invited, way, epoch, post)
+
+
+def _whole(state: RunState, invited: Iterable[ClientId], bound: Bound, epoch: int, post: _Post) -> Sent:
+    """Clients of one kind get the same bytes, which are made and read once for all of them."""
+    made: dict[tuple[int | None, bytes], bytes] = {}
+    read: dict[tuple[int | None, bytes], Float32[np.ndarray, " d"]] = {}
+    models, local = {}, state.local
     for client in invited:
         holding = bound.holding(client)
         layout, kind = holding.layout, (state.clusters.members.get(client), holding.layout.digest)
-        if kind not in received:
+        if kind not in made:
             model = holding.narrow(state.clusters.of(client, state.model))
-            payload = broadcast(model, state.local, layout, epoch, state.round + 1)
+            made[kind] = broadcast(model, state.local, layout, epoch, state.round + 1)
+        payload = post.deliver(client, made[kind])
+        if payload is None:
+            continue
+        if kind not in read:
             numbers, local = receive(payload, state.local, layout, epoch, state.round + 1)
-            received[kind] = holding.widen(numbers), len(payload)
-        models[client], length = received[kind]
-        count += length
-    return Sent(models, local, count, state.chain)
+            read[kind] = holding.widen(numbers)
+        models[client] = read[kind]
+    return Sent(models, local, post.bytes, state.chain, post.unreached)
 
 
-def _difference(state: RunState, invited: Iterable[ClientId], way: Way, epoch: int) -> Sent:
+def _difference(state: RunState, invited: Iterable[ClientId], way: Way, epoch: int, post: _Post) -> Sent:
     """Clients decode what the server decodes, so that one reconstruction stands for all of them."""
-    number, clients, layout = state.round + 1, tuple(invited), way.layout
+    number, layout = state.round + 1, way.layout
     chain = state.chain.advanced(state.model, number, way)
     model = state.model if chain.model is None else chain.model
-    whole = len(broadcast(model, EMPTY, layout, epoch, number))
-    apart, local = 0, state.local
+    whole = broadcast(model, EMPTY, layout, epoch, number)
+    apart, local = b"", state.local
     if state.local:
-        payload = broadcast(model[:0], state.local, layout, epoch, number)
-        apart, local = len(payload), receive_state(payload, state.local, layout, epoch, number)
-    count = 0
-    for client in clients:
+        apart = broadcast(model[:0], state.local, layout, epoch, number)
+        local = receive_state(apart, state.local, layout, epoch, number)
+    reached = []
+    for client in invited:
         lacking = chain.missing(client, number)
-        count += apart + (whole if lacking is None else min(whole, sum(map(len, lacking))))
-    return Sent(dict.fromkeys(clients, model), local, count, chain)
+        differences = None if lacking is None else b"".join(lacking)
+        shorter = whole if differences is None or len(whole) <= len(differences) else differences
+        if post.deliver(client, apart + shorter) is not None:
+            reached.append(client)
+    return Sent(dict.fromkeys(reached, model), local, post.bytes, chain, post.unreached)

@@ -23,6 +23,7 @@ from qfedfm.engine.arm import Arm, Method, PartConfig, Stages, Training, build_a
 from qfedfm.engine.compute import Engine
 from qfedfm.engine.custom import CustomTask
 from qfedfm.engine.dotted import put
+from qfedfm.engine.security import Links, Security
 from qfedfm.engine.tasks import AnyTask, MaskedTask
 from qfedfm.incentives.participation import Participation
 from qfedfm.incentives.selector import Selector
@@ -116,6 +117,7 @@ class Experiment(_Model):
         stage: phases of every method that names none of its own; ``[[stage]]`` in TOML.
         tune: the choice of settings before the comparison, or None.
         engine: device and precision.
+        security: how updates and models are protected on their way; nothing is without it.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "experiment"
@@ -130,6 +132,7 @@ class Experiment(_Model):
     stage: Stages = Field(default=(), exclude_if=lambda stages: not stages)
     tune: Tune | None = None
     engine: Engine = Engine()
+    security: Security = Field(default=Security(), exclude_if=lambda security: security == Security())
 
     @field_validator("seeds")
     @classmethod
@@ -197,6 +200,7 @@ class Experiment(_Model):
             experiment.arm(name)
         if experiment.hostile is not None:
             experiment.hostile.build()
+        experiment.security.build()
         return experiment
 
     @property
@@ -255,6 +259,7 @@ class Experiment(_Model):
         task: Task | None = None,
         watch: Watch = silent,
         profile: str | Path | None = None,
+        links: Links | None = None,
     ) -> Result:
         """Runs all methods and seeds and writes the results into ``out`` (default ``runs/<name>``).
 
@@ -264,6 +269,7 @@ class Experiment(_Model):
             task: used instead of the one in the configuration.
             watch: called with an `Event` after each round.
             profile: where to write a Chrome trace of where the time went, or None.
+            links: gives each party (``server``, ``client-0`` …) its source of keys; None for simulated links.
 
         Raises:
             CheckpointError: the folder holds results and ``resume`` is false, or they are of another experiment.
@@ -273,7 +279,7 @@ class Experiment(_Model):
 
         folder = Path(out) if out else Path("runs") / self.name
         with profiling(Path(profile)) if profile is not None else nullcontext():
-            return run(self, folder, resume=resume, task=task, watch=watch)
+            return run(self, folder, resume=resume, task=task, watch=watch, links=links)
 
     def rounds(self, method: str | None = None, seed: int | None = None, task: Task | None = None) -> Iterator[Round]:
         """One method on one seed, a round at a time, in memory, for notebooks; round 0 is the model before training."""

@@ -42,13 +42,14 @@ def run_line(
         "reduce_parameters": int(history[-1]["diagnostics"].get("reduce_parameters", 0)),
         "sees_validation": setting.bound.stack.reduce.needs_objective,
         "refused": sum(len(record["refused"]) for record in history),
+        **({} if setting.ends is None else {"keys": setting.ends.label, "predicted_key_bits": setting.ends.predicted}),
         "hostile": sorted(setting.hostile),
         "adapter": adapter,
     }
 
 
 _PREFIXES = ("", SELECTOR)
-_SUMS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds")
+_SUMS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds", "key_bits", "seal_bytes", "seal_seconds")
 _EDGE = ("edge_uplink_bytes", "edge_downlink_bytes")
 """Bytes between clients and their mediators, where there are any."""
 

@@ -13,6 +13,7 @@ from jaxtyping import Float32
 from qfedfm.clients.jobs import Job, Query, Trained
 from qfedfm.core.cohort import ClientId, Reduced
 from qfedfm.core.errors import DataError
+from qfedfm.core.keyring import Account
 from qfedfm.core.parts import Objective, ServerAt
 from qfedfm.core.phases import phase
 from qfedfm.engine.assign import Assignment
@@ -39,7 +40,7 @@ def untrained(setting: Setting) -> list[Query]:
 def start(setting: Setting, outputs: Sequence[Outputs]) -> RunState:
     """The state before the first round, with the untrained model as record 0; ``outputs`` answer `untrained`."""
     layout = setting.bound.layout
-    record = {"round": 0, **metrics(setting, {}, 0, outputs), **quiet()}
+    record = {"round": 0, **metrics(setting, {}, 0, outputs), **quiet(), **sealing(setting, Account())}
     local, server = setting.arm.local.server(layout), setting.arm.server.init(layout)
     return RunState(0, setting.drawn.adapter, setting.bound.init(), server, local, history=(record,))
 
@@ -51,6 +52,19 @@ def quiet() -> dict[str, Any]:
         "train_loss": None, "uplink_bytes": 0, "downlink_bytes": 0, **lists, "client_weights": None,
         "diagnostics": {}, "client_steps": 0, "server_seconds": 0.0, "train_seconds": 0.0,
     }  # fmt: skip
+
+
+def sealing(setting: Setting, before: Account) -> dict[str, Any]:
+    """What a record says of keys and seals, where there are any: what was spent since ``before``."""
+    if setting.ends is None:
+        return {}
+    now = setting.ends.account
+    return {
+        "keys": setting.ends.label,
+        "key_bits": now.key_bits - before.key_bits,
+        "seal_bytes": now.bytes - before.bytes,
+        "seal_seconds": now.seconds - before.seconds,
+    }
 
 
 def to_evaluate(setting: Setting, state: RunState | None, round_: int) -> list[Query]:
@@ -91,15 +105,16 @@ class OpenRound:
         self._setting, self._state, self._round = setting, state, state.round + 1
         self._invite()
         selecting = time.perf_counter() - clock
-        dropped = frozenset(self._who.dropped)
+        before = Account() if setting.ends is None else replace(setting.ends.account)
         with phase("wire"):
             self._sent = self._broadcast()
+        silent = {*self._who.dropped, *self._sent.unreached}
         self._memories = Memories(setting, state)
         self._assignment = Assignment(setting, state, self._sent.models, self._sent.local, self._memories, group)
         with phase("data"):
-            jobs = [self._assignment.job(client) for client in self._who.invited if client not in dropped]
+            jobs = [self._assignment.job(client) for client in self._who.invited if client not in silent]
         self.jobs: tuple[Job, ...] = tuple(jobs)
-        most = len(jobs) - len(self._who.late)
+        most, self._spent = max(len(jobs) - len(self._who.late), 0), before
         late, models = frozenset(self._who.late), self._sent.models
         self._uplink = Uplink(setting, self._memories, state, late, most, models, self._watcher)
         attack, answering = setting.drawn.attack, {job.client for job in jobs}
@@ -129,7 +144,7 @@ class OpenRound:
             if setting.arm.down is None
             else Way(setting.arm.down, setting.bound.layout, setting.key, setting.epoch)
         )
-        return send_down(state, self._who.invited, down, setting.bound, setting.epoch)
+        return send_down(state, self._who.invited, down, setting.bound, setting.epoch, setting.ends)
 
     def charge(self, seconds: float) -> None:
         """Adds to the round's training time what an engine spent on its jobs."""
@@ -178,6 +193,9 @@ class OpenRound:
         for place, delta in zip(places, forged, strict=True):
             deltas[place] = delta
         return deltas
+
+    def _unreached(self) -> list[dict[str, Any]]:
+        return [{"client": client, "reason": reason} for client, reason in self._sent.unreached.items()]
 
     def step(self) -> Float32[np.ndarray, " d"]:
         """Aggregates what has arrived and takes the server's step; gives the next model."""
@@ -258,12 +276,13 @@ class OpenRound:
             "hostile": sorted(self._setting.hostile & set(who.invited)),
             "dropped": list(who.dropped),
             "late": sorted(uplink.late),
-            "refused": uplink.refused,
+            "refused": [*self._unreached(), *uplink.refused],
             "client_weights": named,
             "diagnostics": {**(reduced.diagnostics if reduced is not None else few), **self._selected},
             "client_steps": sum(len(job.rows) for job in self.jobs),
             "server_seconds": self._server_seconds,
             "train_seconds": self._train_seconds + uplink.client_seconds,
+            **sealing(self._setting, self._spent),
             **tuned,
             **({"clusters": {str(client): label for client, label in sorted(members.items())}} if members else {}),
         }

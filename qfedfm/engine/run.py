@@ -20,6 +20,7 @@ from qfedfm.engine.folder import Folder
 from qfedfm.engine.interrupt import heard
 from qfedfm.engine.lock import locked
 from qfedfm.engine.result import Result
+from qfedfm.engine.security import Links
 from qfedfm.engine.session import Session
 from qfedfm.engine.setting import Bench
 from qfedfm.engine.state import superseded
@@ -53,7 +54,13 @@ def play(experiment: Experiment, method: str, seed: int, task: Task | None = Non
 
 
 def run(
-    experiment: Experiment, out: Path, *, resume: bool = False, task: Task | None = None, watch: Watch = silent
+    experiment: Experiment,
+    out: Path,
+    *,
+    resume: bool = False,
+    task: Task | None = None,
+    watch: Watch = silent,
+    links: Links | None = None,
 ) -> Result:
     """Runs all methods on all seeds; see `Experiment.run`."""
     folder = Folder(out, experiment.digest if task is None else f"{experiment.digest}-{task.name}")
@@ -64,7 +71,7 @@ def run(
         if not new:
             lock.enter_context(locked(out))
         known = folder.claim(resume)
-        bench = _prepare(experiment, task, known, watch)
+        bench = _prepare(experiment, task, known, watch, links)
         if new:
             folder.create()
             lock.enter_context(locked(out))
@@ -74,7 +81,9 @@ def run(
         return Session(bench, folder, watch).run()
 
 
-def _prepare(experiment: Experiment, task: Task | None, known: Mapping[str, Any], watch: Watch) -> Bench:
+def _prepare(
+    experiment: Experiment, task: Task | None, known: Mapping[str, Any], watch: Watch, links: Links | None
+) -> Bench:
     """Model, data and engine, after all that can be checked without them; ``known`` is the note of earlier sessions."""
     if experiment.tune is not None:
         for method, settings in candidates(experiment.tune, list(experiment.methods)).items():
@@ -85,7 +94,7 @@ def _prepare(experiment: Experiment, task: Task | None, known: Mapping[str, Any]
     watch(Event("prepare"))
     task = task or experiment.build_task()
     seeds = (*experiment.seeds, *(experiment.tune.seeds if experiment.tune is not None else ()))
-    bench = Bench.build(experiment, task, seeds, known.get("plan"), known.get("epoch", -1) + 1)
+    bench = Bench.build(experiment, task, seeds, known.get("plan"), known.get("epoch", -1) + 1, links)
     _check(bench)
     return bench
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from qfedfm.engine.clientstates import ClientStates, InMemory
 from qfedfm.engine.evaluate import Tested
 from qfedfm.engine.experiment import Experiment, Hostile
 from qfedfm.engine.machine import client_engine
+from qfedfm.engine.security import Ends, Links, check_keys, predicted_key_bits
 from qfedfm.incentives.participation import Participation
 from qfedfm.split import Federation
 from qfedfm.tasks.protocol import Split, Task
@@ -120,6 +122,7 @@ class Setting:
         states: where the clients' own states lie.
         federation: of a method with a topology what that plays its rounds on, else None.
         later: of a method with stages the later ones, each with its first round.
+        ends: the keys of the run; None where nothing is sealed.
     """
 
     arm: Arm
@@ -133,6 +136,7 @@ class Setting:
     states: ClientStates = field(default_factory=InMemory)
     federation: Federation | None = None
     later: tuple[tuple[int, Setting], ...] = ()
+    ends: Ends | None = field(default=None, repr=False)
 
     def of(self, round_: int) -> Setting:
         """The setting of the stage that a round belongs to."""
@@ -167,11 +171,18 @@ class Bench:
     task: Task
     engine: ClientEngine
     epoch: int = 0
+    links: Links | None = field(default=None, repr=False)
     _drawn: dict[int, Drawn] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def build(
-        cls, experiment: Experiment, task: Task, seeds: Iterable[int], plan: Mapping[str, str] | None, epoch: int
+        cls,
+        experiment: Experiment,
+        task: Task,
+        seeds: Iterable[int],
+        plan: Mapping[str, str] | None,
+        epoch: int,
+        links: Links | None = None,
     ) -> Bench:
         """Draws what belongs to the seeds, and builds the engine for their rows.
 
@@ -181,10 +192,11 @@ class Bench:
             seeds: all that will be played.
             plan: the engine's choices in an earlier session, or None.
             epoch: earlier sessions.
+            links: sources of keys between server and clients; None for simulated ones.
         """
         drawn = {seed: draw(task, seed, experiment.hostile) for seed in seeds}
         rows = np.unique(np.concatenate([one.rows for one in drawn.values()]))
-        return cls(experiment, task, client_engine(experiment.engine, task, plan, rows), epoch, drawn)
+        return cls(experiment, task, client_engine(experiment.engine, task, plan, rows), epoch, links, drawn)
 
     def drawn(self, seed: int) -> Drawn:
         """What a seed draws, drawn once."""
@@ -197,16 +209,23 @@ class Bench:
     ) -> Setting:
         """One run of a method on a seed, with all its stages."""
         kept = InMemory() if states is None else states
-        stages = [self._stage(one, seed, rounds, test, kept) for one in (arm, *(later for _, later in arm.later))]
+        ends = self.experiment.security.ends(f"{self.experiment.digest}/{arm.name}/{seed}", self.epoch, self.links)
+        parts = [one for _, one in arm.later]
+        stages = [self._stage(one, seed, rounds, test, kept, ends) for one in (arm, *parts)]
         starts = [first for first, _ in arm.later]
+        if ends is not None:
+            lengths = [stop - start for start, stop in itertools.pairwise([1, *starts, rounds + 1])]
+            ends.plan(predicted_key_bits(stages, lengths), self.experiment.security.key_bits)
         return replace(stages[0], later=tuple(zip(starts, stages[1:], strict=True)))
 
-    def _stage(self, arm: Arm, seed: int, rounds: int, test: bool, states: ClientStates) -> Setting:
+    def _stage(self, arm: Arm, seed: int, rounds: int, test: bool, states: ClientStates, ends: Ends | None) -> Setting:
         drawn, participation = self.drawn(seed), arm.participation
         invited, validation = participation.cohort(len(drawn.clients)), len(drawn.split.validation)
         layout, clients = self.engine.layout, drawn.clients
         held = held_by(arm, layout, drawn.key, clients)
-        bound = bind(arm.aggregator, layout, clients, cohort=invited, validation=validation, held=held)
+        aggregator = self.experiment.security.sealed(arm.aggregator)
+        check_keys(arm, aggregator, ends)
+        bound = bind(aggregator, layout, clients, cohort=invited, validation=validation, held=held)
         arm.selector.check(len(clients), invited)
         personal = arm.aggregator.reduce.personal
         if personal and (arm.local.server(layout) or arm.down is not None):
@@ -215,7 +234,9 @@ class Bench:
             raise ConfigError(f"{given} with a model for each cluster", "one model for all clients", remedy)
         arm.local.check(arm.training.optimizer, equal_work=len(drawn.sizes) == 1)
         federation = self._federation(arm, drawn, rounds)
-        return Setting(arm, bound, drawn, self.engine, participation, rounds, self.epoch, test, states, federation)
+        return Setting(
+            arm, bound, drawn, self.engine, participation, rounds, self.epoch, test, states, federation, ends=ends
+        )
 
     def _federation(self, arm: Arm, drawn: Drawn, rounds: int) -> Federation | None:
         if arm.topology is None:

@@ -11,13 +11,16 @@ import numpy as np
 from jaxtyping import Float32
 
 from qfedfm.core.cohort import ClientId, State
-from qfedfm.core.errors import PayloadError
+from qfedfm.core.errors import AgreementError, KeyServiceError, KeyShortageError, PayloadError
 from qfedfm.core.parts import At
 from qfedfm.core.phases import phase
 from qfedfm.engine.memories import Memories
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
 from qfedfm.incentives.selector import Watcher
+
+_REFUSED = (PayloadError, KeyShortageError, KeyServiceError, AgreementError)
+"""What one update's failure raises, which the round goes on without."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,9 @@ class Uplink:
         bound = self._setting.bound
         memory = self._memories.of(client, "codec") or bound.memory(client)
         try:
-            return bound.send(delta, memory, self._at(client))
-        except PayloadError as error:
+            ends = self._setting.ends
+            return bound.send(delta, memory, self._at(client), None if ends is None else ends.client(client))
+        except _REFUSED as error:
             self._unsent.append({"client": client, "reason": f"not sent: {error}"})
             return None
 
@@ -120,8 +124,10 @@ class Uplink:
         self.bytes += len(payload)
         try:
             with phase("wire"):
-                decoded, mirror = bound.receive(payload, mirror, self._at(client))
-        except PayloadError as error:
+                ends = self._setting.ends
+                keys = None if ends is None else ends.server(client)
+                decoded, mirror = bound.receive(payload, mirror, self._at(client), keys)
+        except _REFUSED as error:
             refused.append({"client": client, "reason": str(error)})
             return None
         with phase("reduce"):

@@ -1,7 +1,7 @@
 """The classical channel between two parties: bytes with a kind, a transcript of all of them, and whoever sits on it.
 
-Everything that the parties tell each other goes through `Channel.send`, so that what has leaked about the key is read from
-the transcript and not assumed.
+Everything that the parties tell each other goes through `Channel.send`, so that what has leaked about the key is read
+from the transcript and not assumed.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def entropy_of_errors(rate: float) -> float:
 def asymptotic_rate(qber: float, efficiency: float = 1.0) -> float:
     """1 − h(Q) − f h(Q), secret bits a sifted bit of BB84 and BBM92; negative where there is no key.
 
-    Shor & Preskill, quant-ph/0003004, with f for a reconciliation that tells f times Shannon's limit. Zero at Q = .1100.
+    Shor & Preskill, quant-ph/0003004, with f for a reconciliation that tells f times Shannon's limit. Zero at Q =
+    .1100.
 
     Args:
         qber: Q, in both bases.
@@ -57,9 +58,9 @@ def six_state_rate(qber: float) -> float:
 def device_independent_rate(qber: float, chsh: float) -> float:
     """1 − h(Q) − h((1 + √((S/2)² − 1))/2): secret bits a key pair when nothing is known of the devices.
 
-    Acín et al., PRL 98, 230501 (2007), quant-ph/0702152, Eqs. 2–4: against collective attacks and without end, apart from
-    all finite lengths here. It holds only where no pair is left out: with lost photons that are not counted as outcomes
-    it proves nothing.
+    Acín et al., PRL 98, 230501 (2007), quant-ph/0702152: against collective attacks and without end, apart
+    from all finite lengths here. It holds only where no pair is left out: with lost photons that are not counted as
+    outcomes it proves nothing.
 
     Args:
         qber: Q of the key pairs.

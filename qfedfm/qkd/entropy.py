@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from qfedfm.core.key import Key
 
@@ -31,11 +31,12 @@ class Entropy(ABC):
 
     def generator(self) -> np.random.Generator:
         """A fast generator for physics only (losses, noise): its output must be of no use to an eavesdropper."""
-        return np.random.Generator(np.random.SFC64(np.frombuffer(self.bytes(32), np.uint32).tolist()))
+        return np.random.Generator(np.random.PCG64(int.from_bytes(self.bytes(32), "little")))
 
-    def permutation(self, count: int) -> np.ndarray:
-        """A random order of ``count`` things."""
-        return np.random.Generator(np.random.PCG64(int.from_bytes(self.bytes(32), "little"))).permutation(count)
+    def permutation(self, count: int) -> Int64[np.ndarray, " n"]:
+        """A random order of ``count`` things: that of as many random 64-bit numbers."""
+        numbers = np.frombuffer(self.bytes(8 * count), np.uint64)
+        return np.argsort(numbers, kind="stable").astype(np.int64, copy=False)
 
 
 class System(Entropy):

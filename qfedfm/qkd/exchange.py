@@ -21,10 +21,10 @@ class Half:
             does not know.
     """
 
-    pulse: Int64[np.ndarray, " m"]
-    bit: UInt8[np.ndarray, " m"]
-    basis: UInt8[np.ndarray, " m"]
-    intensity: UInt8[np.ndarray, " m"] | None = None
+    pulse: Int64[np.ndarray, " m"] = field(repr=False)
+    bit: UInt8[np.ndarray, " m"] = field(repr=False)
+    basis: UInt8[np.ndarray, " m"] = field(repr=False)
+    intensity: UInt8[np.ndarray, " m"] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.pulse)

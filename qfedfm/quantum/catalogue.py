@@ -15,6 +15,7 @@ from qfedfm.quantum.ansatz import Entangler, born_circuit, qubits_for, reuploadi
 from qfedfm.quantum.dicke import dicke_circuit
 from qfedfm.quantum.encoding import encoding_circuit, inversion_test, swap_test
 from qfedfm.quantum.kernels import iqp_kernel
+from qfedfm.quantum.keys import b92_circuit, bb84_circuit, bbm92_circuit, e91_circuit
 from qfedfm.quantum.piece import Family, Piece, picture, qasm
 from qfedfm.quantum.qaoa import Mixer, Quadratic, qaoa_circuit, xy_qaoa_circuit
 
@@ -147,6 +148,42 @@ FAMILIES = (
         "Brassard et al. 2002, arXiv quant-ph/0005055; Suzuki et al., Quantum Inf. Process. 19, 75 (2020), "
         "arXiv 1904.10246",
         ("3,0", "2,1,any", "3,1"),
+    ),
+    Family(
+        "bb84",
+        bb84_circuit,
+        "the quantum phase of BB84, and of the single photons of decoy-state BB84",
+        "bit i is what Bob finds of pulse i; with `intercept` bit PULSES + i is what Eve found; the angles are those "
+        "of `bb84_angles`",
+        "Bennett & Brassard, IEEE Int. Conf. Computers, Systems and Signal Processing, 175 (1984)",
+        ("2", "1,intercept"),
+    ),
+    Family(
+        "b92",
+        b92_circuit,
+        "the quantum phase of B92",
+        "bit i is 1 where pulse i was conclusive for Bob; with `intercept` bit PULSES + i is what Eve found; the "
+        "angles are those of `b92_angles`",
+        "Bennett, PRL 68, 3121 (1992)",
+        ("2", "1,intercept"),
+    ),
+    Family(
+        "bbm92",
+        bbm92_circuit,
+        "the quantum phase of BBM92, BB84 with entangled pairs",
+        "bit i is Alice's of pair i, bit PAIRS + i Bob's; with `intercept` bit 2·PAIRS + i is what Eve found; the "
+        "angles are those of `bbm92_angles`",
+        "Bennett, Brassard & Mermin, PRL 68, 557 (1992)",
+        ("2", "1,intercept"),
+    ),
+    Family(
+        "e91",
+        e91_circuit,
+        "the quantum phase of E91, a key and a test of Bell's inequality from entangled pairs",
+        "bit i is Alice's of pair i, bit PAIRS + i Bob's; with `intercept` bit 2·PAIRS + i is what Eve found; the "
+        "angles are those of `e91_angles`",
+        "Ekert, PRL 67, 661 (1991)",
+        ("2", "1,intercept"),
     ),
 )
 """A new circuit joins by an entry here."""

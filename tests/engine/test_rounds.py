@@ -94,9 +94,9 @@ def test_the_decoded_bytes_make_the_model(monkeypatch):
 def test_an_update_that_is_not_finite_never_reaches_the_reduce(monkeypatch):
     original = Bound.send
 
-    def hostile(self, delta, memory, at):
+    def hostile(self, delta, memory, at, *keys):
         if at.client != 4:
-            return original(self, delta, memory, at)
+            return original(self, delta, memory, at, *keys)
         body = np.full(self.layout.size, np.nan, "<f4").tobytes()
         header = wire.Frame(at.epoch, at.round, at.client, self.layout.digest, self.stack.digest, samples=at.samples)
         return wire.frame(body, header), memory

@@ -152,7 +152,7 @@ def test_late_answers_and_those_on_time_are_added_in_the_order_of_the_clients(mo
         other.send(client, np.full(15, client, np.float32))
     decoded = []
 
-    def receive(self, payload, mirror, at):  # as if late answers were not refused
+    def receive(self, payload, mirror, at, *keys):  # as if late answers were not refused
         decoded.append(at.client)
         return np.zeros(15, np.float32), mirror
 

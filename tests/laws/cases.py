@@ -57,6 +57,7 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("executor", "ibm"): ({"shots": 400},),
     ("executor", "ionq"): (),  # runs in a cloud only; tests/quantum/test_ionq.py holds it to a stand-in of the service
     ("executor", "aer"): ({}, {"shots": 400}, {"noise": "manila"}, {"noise": "manila", "shots": 400}),
+    ("codec", "fixed-point"): ({"reach": 1.0}, {"reach": 0.3, "bits": 5, "rounding": "nearest"}),
     ("codec", "ecdq"): ({"bits": 1.0}, {"nmse": 0.2}),
     ("codec", "error-feedback"): (
         {"codec": "float32"},
@@ -100,6 +101,7 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ),
     ("codec", "truncated-svd"): ({}, {"bits": 0.5}, {"bits": 9.0, "precision": "int8"}, {"error": 0.01}),
     ("codec", "powersgd"): ({}, {"rank": 1}, {"rank": 1, "precision": "bfloat16"}),
+    ("seal", "aes-gcm"): ({}, {"messages": 1}, {"messages": 3}),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }

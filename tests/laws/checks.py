@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qfedfm.core.additive import AdditiveCodec
 from qfedfm.core.cohort import Cohort, Reduced, State
 from qfedfm.core.distortion import Bounded, Unbiased
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.key import Key
+from qfedfm.core.keyring import Keyring
 from qfedfm.core.parts import Codec, CohortLayer, Law, Part, Reduce, VectorLayer
+from qfedfm.core.seals import Seal
 from qfedfm.incentives.contribution import Contribution
 from qfedfm.incentives.game import Game
 from qfedfm.incentives.selector import Seen, Selector
+from qfedfm.qkd.simulated import SimulatedLinks
 from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.executor import Executor
@@ -168,6 +172,20 @@ def codec_refuses(part: Codec, case: Case) -> None:
         assert np.isfinite(x).all()
 
 
+def codec_additive(part: AdditiveCodec, case: Case) -> None:
+    """The weighted sum of the whole numbers decodes to the weighted mean of what the bodies decode to."""
+    rng = case.rng
+    X = rng.normal(size=(4, case.layout.size)).astype(np.float32) * rng.choice([1e-3, 0.3, 10.0], 4)[:, None]
+    weights = rng.integers(1, 50, 4)
+    q, decoded = [], []
+    for x, at in zip(X.astype(np.float32), case.ats(4), strict=True):
+        q.append(part.integers(x, at))
+        decoded.append(part.decode(part.encode(x, at), at).astype(np.float64))
+        assert np.abs(q[-1]).max() <= part.bound
+    found = part.real(weights @ np.array(q), int(weights.sum()))
+    close(found, weights @ np.array(decoded) / weights.sum(), np.array(decoded))
+
+
 def wrong_vectors(case: Case) -> list[np.ndarray]:
     x = case.vector()
     wrong = [x[:-1], np.concatenate([x, x]), x[:0]]
@@ -194,6 +212,58 @@ def vector_refuses(part: VectorLayer, case: Case) -> None:
     for wrong in wrong_vectors(case):
         with pytest.raises(PayloadError):
             part.encode(wrong, case.at())
+
+
+def ring_pair(links: SimulatedLinks | None = None, run: bytes = b"a run") -> tuple[Keyring, Keyring]:
+    """A client's keys towards the server, and the server's towards the client."""
+    links = links or SimulatedLinks()
+    return Keyring(links.end("client"), "server", run), Keyring(links.end("server"), "client", run)
+
+
+def seal_round_trip(part: Seal, case: Case) -> None:
+    """Several messages in a row, both ways, with some of them lost on the way."""
+    client, server = ring_pair()
+    for number in range(4):
+        body, identity = case.rng.bytes(case.d * number), case.rng.bytes(number)
+        for sender, receiver in ((client, server), (server, client)):
+            sealed = part.seal(body, identity, sender)
+            assert number == 2 or bytes(part.open(bytes(sealed), identity, receiver)) == body
+
+
+def seal_tampered(part: Seal, case: Case) -> None:
+    """The true message opens afterwards: nobody can spoil it by sending another one first."""
+    client, server = ring_pair()
+    body = case.vector().tobytes()
+    for _ in range(2):
+        sealed = bytes(part.seal(body, b"where", client))
+        for place in range(len(sealed)):
+            altered = bytearray(sealed)
+            altered[place] ^= 1 << case.rng.integers(8)
+            _refused(part, altered, b"where", server)
+        for altered in (b"", sealed[:-1], sealed + b"\0", sealed[1:], sealed + sealed, case.rng.bytes(len(sealed))):
+            _refused(part, altered, b"where", server)
+        assert bytes(part.open(sealed, b"where", server)) == body
+
+
+def seal_elsewhere(part: Seal, case: Case) -> None:
+    links = SimulatedLinks()
+    client, server = ring_pair(links)
+    body, sealed = case.vector().tobytes(), []
+    for _ in range(2):
+        sealed.append(bytes(part.seal(body, b"where", client)))
+        _refused(part, sealed[-1], b"elsewhere", server)
+        _refused(part, sealed[-1], b"", server)
+        _refused(part, sealed[-1], b"where", client)  # back to whom it came from
+        _refused(part, sealed[-1], b"where", Keyring(links.end("server"), "another client", b"a run"))
+        _refused(part, sealed[-1], b"where", ring_pair()[1])  # other keys
+        assert bytes(part.open(sealed[-1], b"where", server)) == body
+        for again in sealed:
+            _refused(part, again, b"where", server)
+
+
+def _refused(part: Seal, body: bytes | bytearray, identity: bytes, keys: Keyring) -> None:
+    with pytest.raises(PayloadError):
+        part.open(body, identity, keys)
 
 
 CIRCUIT = Circuit(born_circuit(2, 1))
@@ -269,9 +339,13 @@ CHECKS: dict[tuple[str, Law], Callable[[Part, Case], None]] = {
     ("codec", Law.SAME_KEY): codec_same_key,
     ("codec", Law.ROUND_TRIP): codec_round_trip,
     ("codec", Law.REFUSES): codec_refuses,
+    ("codec", Law.ADDITIVE): codec_additive,
     ("vector layer", Law.SAME_KEY): vector_same_key,
     ("vector layer", Law.ROUND_TRIP): vector_round_trip,
     ("vector layer", Law.REFUSES): vector_refuses,
+    ("seal", Law.ROUND_TRIP): seal_round_trip,
+    ("seal", Law.TAMPERED): seal_tampered,
+    ("seal", Law.ELSEWHERE): seal_elsewhere,
     ("executor", Law.SAME_KEY): executor_same_key,
     ("contribution", Law.SAME_KEY): contribution_same_key,
     ("selector", Law.SAME_KEY): selector_same_key,

@@ -1,5 +1,6 @@
 """Each check finds a part that breaks its law."""
 
+import hmac
 import os
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ from qfedfm.core.distortion import Bounded, Contractive, Distortion, Unbiased
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.parts import Codec, CohortLayer, Law, Reduce, VectorLayer
+from qfedfm.core.seals import Seal
 from qfedfm.incentives.contribution import Contribution, Shares
 from qfedfm.incentives.selector import Invitation, Selector
 from qfedfm.quantum.executor import Executor, Outcome
@@ -80,6 +82,15 @@ class WrongCodec(Codec):
     def distortion(self, layout):
         return self.stated
 
+    bound = 7
+
+    def integers(self, x, at):
+        """In steps of the vector's own, which no other sender knows."""
+        return np.rint(x / np.abs(x).max() * self.bound).astype(np.int64)
+
+    def real(self, total, weight):
+        return (total / (self.bound * weight)).astype(np.float32)
+
 
 @pytest.mark.parametrize("stated", [Unbiased(1e-7), Contractive(1 - 1e-7), Bounded(0.0009)])
 def test_a_codec_that_errs_more_than_it_states_is_found(stated):
@@ -131,7 +142,39 @@ class WrongSelector(Selector):
         return {"last": np.array(next(iter(seen.sketches), 0))}
 
 
+@dataclass(frozen=True)
+class WrongSeal(Seal):
+    """HMAC over identity and body under a key for both directions, each message opened as often as it comes."""
+
+    law: Law
+    name = "wrong"
+    overhead = 48
+
+    def _tag(self, key, identity, body):
+        said = b"" if self.law is Law.ELSEWHERE else identity
+        return hmac.digest(key, said + bytes(body), "sha256")
+
+    def seal(self, body, identity, keys):
+        turn = keys.send(self.name, 32, 1)
+        body = bytes(body)[::-1] if self.law is Law.ROUND_TRIP else bytes(body)
+        return turn.key_id + self._tag(turn.key, identity, body) + body
+
+    def open(self, body, identity, keys):
+        if len(body) < self.overhead:
+            raise PayloadError("a body", "a longer one")
+        key_id, tag, opened = bytes(body[:16]), bytes(body[16:48]), bytes(body[48:])
+        key = keys.receive(self.name, key_id, 0, 32)
+        if self.law is not Law.TAMPERED and tag != self._tag(key, identity, opened):
+            raise PayloadError("a body", "another one")
+        keys.accept(self.name, key_id, 0, last=True)
+        return opened
+
+    def key_bytes(self, messages, largest):
+        return 32 * messages
+
+
 KINDS = {
+    "seal": WrongSeal,
     "reduce": Wrong,
     "cohort layer": WrongLayer,
     "codec": WrongCodec,

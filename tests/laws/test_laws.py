@@ -17,6 +17,7 @@ from qfedfm.core.key import Key
 from qfedfm.core.layout import Layout
 from qfedfm.core.parts import Codec, CohortLayer, Part, Reduce, ServerOptimizer, SumReduce, VectorLayer
 from qfedfm.core.registry import Entry, build, describe, entries
+from qfedfm.core.seals import Seal
 from qfedfm.core.stack import bind, stack
 from qfedfm.incentives.contribution import Contribution
 from qfedfm.incentives.game import Game
@@ -25,7 +26,7 @@ from qfedfm.quantum.ansatz import born_circuit
 from qfedfm.quantum.circuit import Circuit
 from qfedfm.quantum.executor import COLUMNS, Executor
 from tests.laws.cases import Case, Subject, all_entries, cases, reloaded, same_state, subjects
-from tests.laws.checks import CHECKS, close
+from tests.laws.checks import CHECKS, close, ring_pair
 
 ENTRIES = all_entries()
 SUBJECTS = subjects()
@@ -33,6 +34,7 @@ REGISTERED = [subject for subject in SUBJECTS if subject.entry.part is not Float
 KINDS = (
     VectorLayer,
     Codec,
+    Seal,
     CohortLayer,
     Reduce,
     ServerOptimizer,
@@ -307,6 +309,19 @@ def test_a_codecs_memory_is_pure_and_survives_saving(subject):
         assert same_state(mirror, before[1])
         assert all(np.isfinite(value).all() for value in (*after.values(), *seen.values()))
         memory, mirror = after, seen
+
+
+@each(Seal)
+def test_a_seal_adds_what_it_says_and_takes_the_key_that_it_says(subject):
+    part = subject.part
+    for lengths in ([0], [100], [5, 1, 8, 0, 3]):
+        client, server = ring_pair()
+        for length in lengths:
+            sealed = part.seal(bytes(length), b"where", client)
+            assert len(sealed) == length + part.overhead
+            assert len(part.open(sealed, b"where", server)) == length
+        assert 8 * part.key_bytes(1, 0) <= client.account.key_bits <= 8 * part.key_bytes(len(lengths), max(lengths))
+        assert server.account.key_bits == 0
 
 
 @each(CohortLayer)

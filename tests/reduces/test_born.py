@@ -164,7 +164,9 @@ def own_ansatz(qubits):
     return circuit
 
 
-@pytest.mark.parametrize("ansatz", ["tests.reduces.test_born:own_ansatz", own_ansatz, own_ansatz(3)], ids=["name", "function", "circuit"])
+@pytest.mark.parametrize(
+    "ansatz", ["tests.reduces.test_born:own_ansatz", own_ansatz, own_ansatz(3)], ids=["name", "function", "circuit"]
+)
 def test_a_circuit_of_ones_own(ansatz):
     cohort, objective = surrogate(8, 3, seed=0)
     reduce = qf.reduces.Born(ansatz=ansatz, steps=20)

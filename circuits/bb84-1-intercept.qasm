@@ -1,0 +1,15 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+input float[64] _alice_0_;
+input float[64] _bob_0_;
+input float[64] _eve_0_;
+bit[2] meas;
+qubit[2] q;
+ry(_alice_0_) q[0];
+ry(-_eve_0_) q[0];
+cx q[0], q[1];
+ry(_eve_0_) q[0];
+ry(-_bob_0_) q[0];
+barrier q[0], q[1];
+meas[0] = measure q[0];
+meas[1] = measure q[1];

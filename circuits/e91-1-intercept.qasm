@@ -1,0 +1,18 @@
+OPENQASM 3.0;
+include "stdgates.inc";
+input float[64] _alice_0_;
+input float[64] _bob_0_;
+input float[64] _eve_0_;
+bit[3] meas;
+qubit[3] q;
+h q[0];
+cx q[0], q[1];
+ry(-_eve_0_) q[1];
+cx q[1], q[2];
+ry(_eve_0_) q[1];
+ry(-_alice_0_) q[0];
+ry(-_bob_0_) q[1];
+barrier q[0], q[1], q[2];
+meas[0] = measure q[0];
+meas[1] = measure q[1];
+meas[2] = measure q[2];
