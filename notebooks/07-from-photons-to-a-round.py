@@ -343,7 +343,7 @@ bits = costs["used"]
 times = bits["one-time pad"] / bits["AES-256-GCM"]
 verdict = (
     f"With AES the links give {bits['AES-256-GCM']:,} bits a run, and X25519 + ML-KEM gives the same without a link. "
-    f"Only the one-time pad, with {times:,.0f} times as many, hides updates on the wire from any computer to come, as far "
-    "as real links are what their model says."
+    f"Only the one-time pad, with {times:,.0f} times as many, hides updates on the wire from any computer to come, as "
+    "far as real links are what their model says."
 )
 print("Does the quantum module earn its place?", verdict)
