@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from qfedfm.core.errors import ConfigError, nearest
@@ -15,7 +15,7 @@ from qfedfm.qkd.channel import Channel, Message
 from qfedfm.qkd.entropy import Entropy
 from qfedfm.qkd.link import Link
 from qfedfm.qkd.plans import Plan, Wish
-from qfedfm.qkd.proof import Epsilon, Length
+from qfedfm.qkd.proof import Epsilon, Length, Reason
 from qfedfm.qkd.session import Outcome, Session
 from qfedfm.qkd.telling import Telling
 
@@ -59,7 +59,8 @@ class Chain:
     @property
     def promised(self) -> Length:
         """The key's length if all comes as expected and reconciliation tells what it may."""
-        return self.plan.proof.length(self.plan.expected, self.plan.leak)
+        length = self.plan.proof.length(self.plan.expected, self.plan.leak)
+        return replace(length, reason=Reason.TOO_FEW_BITS) if length.reason is Reason.LEAK else length
 
     @property
     def promised_rate(self) -> float:
@@ -67,7 +68,7 @@ class Chain:
         return self.promised.bits / self.pulses
 
     def run(self, attack: Attack, entropy: Entropy, channel: Channel | None = None) -> Outcome:
-        """One key over an authenticated channel; see `Session.run`.
+        """One key over an authenticated channel; see `Session.run`, and `authenticated`, whose start is paid here.
 
         Args:
             attack: on it.
@@ -80,9 +81,10 @@ class Chain:
         """
         if self.pulses > MOST:
             raise ConfigError(f"{self.pulses} pulses to simulate", f"at most {MOST}", "run several, or theory alone")
-        if channel is None:
-            channel = authenticated(entropy, attack.between)
-        return self.session.run(self.plan.phase, self.pulses, self.link, attack.eavesdropper, channel, entropy)
+        fresh = authenticated(entropy, attack.between)
+        over = channel or fresh
+        done = self.session.run(self.plan.phase, self.pulses, self.link, attack.eavesdropper, over, entropy)
+        return done if channel else replace(done, account=replace(done.account, authentication=fresh.consumed))
 
 
 def authenticated(entropy: Entropy, between: Callable[[Message], bytes] | None = None) -> AuthenticatedChannel:

@@ -179,15 +179,16 @@ def _by_intensity(
     return (key[0], key[1], key[2]), (test[0], test[1], test[2]), (wrong[0], wrong[1], wrong[2])
 
 
-def _observed(key: float, test: float, rate: float) -> Observed:
+def _observed(key: int | float, test: int | float, rate: float) -> Observed:
     return Observed(round(key), round(test), round(test * rate))
 
 
-def _surely(mean: float) -> int:
+def _surely(mean: int | float) -> int:
     """As many as there will be but in one run of thirty thousand, at least 1."""
     return max(1, math.floor(mean - BELOW * math.sqrt(mean)))
 
 
 def _at_most(rate: float, test: int) -> float:
     """What a test of so many bits will not exceed, likewise."""
-    return min(rate + BELOW * math.sqrt(rate * (1 - rate) / max(test, 1)) + BELOW / max(test, 1), 0.5)
+    most = rate + BELOW * math.sqrt(rate * (1 - rate) / max(test, 1)) + BELOW / max(test, 1)
+    return min(math.ceil(most * 10_000) / 10_000, 0.5)
