@@ -11,9 +11,10 @@ import typer
 if TYPE_CHECKING:
     from qfedfm.qkd.entropy import Entropy
     from qfedfm.qkd.link import Link
-    from qfedfm.qkd.sweep import Point
 
 app = typer.Typer(help="Simulate quantum key distribution, from photons to keys.", no_args_is_help=True)
+
+_FORMATS = (".png", ".svg", ".pdf")
 
 
 @app.callback()
@@ -58,8 +59,8 @@ def link(  # noqa: PLR0917 (options, which have names)
     from qfedfm.commands import qkd_view
     from qfedfm.qkd.sweep import Setting, sweep
 
-    for path in (plot, json_path):
-        _writable(path)
+    _writable(plot, _FORMATS)
+    _writable(json_path)
     changes = {
         "efficiency": efficiency, "dark_counts": dark_counts, "misalignment": misalignment, "attenuation": attenuation,
     }  # fmt: skip
@@ -75,17 +76,9 @@ def link(  # noqa: PLR0917 (options, which have names)
         facts = {"setting": setting.facts(), "points": [point.facts() for point in points]}
         json_path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if plot is not None:
-        _plot(plot, setting, points)
+        from qfedfm.commands.qkd_figure import draw
 
-
-def _plot(path: Path, setting: Any, points: list[Point]) -> None:
-    from qfedfm.commands.qkd_figure import draw
-    from qfedfm.core.errors import ConfigError
-
-    try:
-        draw(setting, points).savefig(path, dpi=110, metadata={"Software": None})
-    except ValueError as error:
-        raise ConfigError(f"--plot {path}", "a format that matplotlib writes", "for example link.png") from error
+        draw(setting, points).savefig(plot, dpi=110)
 
 
 def _entropy(seed: int | None) -> Entropy:
@@ -118,8 +111,11 @@ def _distances(one: float | None, several: str | None) -> list[float] | None:
         raise ConfigError(f"--distances {several!r}", "numbers of km, such as 0,10,50") from None
 
 
-def _writable(path: Path | None) -> None:
+def _writable(path: Path | None, suffixes: tuple[str, ...] = ()) -> None:
+    """Refuses a path before anything is run for it."""
     from qfedfm.core.errors import ConfigError
 
+    if path is not None and suffixes and path.suffix.lower() not in suffixes:
+        raise ConfigError(f"--plot {path}", f"a file that ends in {', '.join(suffixes)}")
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise ConfigError(f"{path}", "a file in a folder that is there", f"make {path.parent} first")
