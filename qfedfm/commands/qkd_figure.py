@@ -41,7 +41,7 @@ def draw(setting: Setting, points: list[Point]) -> Figure:
         xlabel="km", ylabel="secret bits a pulse", title=f"{setting.protocol}, eavesdropper: {setting.eavesdropper}"
     )
     rates.legend(fontsize=7)
-    errors.plot(grid, [100 * chain.plan.expected.rate for chain in plans], color="C0", label="expected")
+    errors.plot(grid, [100 * chain.plan.qber for chain in plans], color="C0", label="expected")
     seen = [point for point in run if point.account is not None and point.account.qber is not None]
     found = [100 * point.account.qber for point in seen if point.account and point.account.qber is not None]
     errors.plot(_at(seen), found, "o", color="C1", label="in the test")

@@ -71,7 +71,7 @@ def _steps(point: Point) -> list[tuple[str, str, str]]:
         ("used for the key", _count(plan.expected.key), "" if test is None else _count(test.key)),
         ("tested", _count(plan.expected.test), "" if test is None else _count(test.test)),
         ("errors in the test", _count(plan.expected.errors), "" if test is None else _count(test.errors)),
-        (lost, _percent(plan.expected.rate), "" if run is None else _percent(run.qber)),
+        (lost, _percent(plan.qber), "" if run is None else _percent(run.qber)),
         ("leaked by reconciliation", f"≤ {_count(plan.leak)}", "" if run is None else _count(run.leaked)),
         ("leaked by verification", "", "" if run is None else _count(run.tag)),
         ("authentication", "", "" if run is None else _count(run.authentication)),

@@ -44,7 +44,8 @@ class Plan:
         phase: of the protocol.
         rule: of sifting.
         proof: with all that it needs beforehand.
-        expected: what it will see.
+        expected: what it will see, in whole bits.
+        qber: expected in the test; with a Bell test, the share of games lost.
         leak: bits that reconciliation will tell, at most.
         asymptotic: secret bits a pulse without end, reconciliation at Shannon's limit and no pulse spent on tests.
         errors_public: see `Session`.
@@ -54,6 +55,7 @@ class Plan:
     rule: Rule
     proof: Proof
     expected: Observed
+    qber: float
     leak: int
     asymptotic: float
     errors_public: bool = False
@@ -98,12 +100,12 @@ def _two_bases(wish: Wish, phase: QuantumPhase, found: Expected, p_z: float) -> 
     asymptotic = max(found.clicks * asymptotic_rate(found.qber), 0.0)
     if wish.variable:
         leak = wish.telling.most(mean.key, mean.rate, both=False)
-        return Plan(phase, MATCHING, VariableLength(wish.epsilon), mean, leak, asymptotic, errors_public=True)
+        return Plan(phase, MATCHING, VariableLength(wish.epsilon), mean, found.qber, leak, asymptotic, True)
     key, test = _surely(mean.key), _surely(mean.test)
     tolerance = _at_most(found.qber, test)
     leak = wish.telling.most(key, tolerance, both=False)
     proof = FixedLength(key, test, tolerance, leak, wish.epsilon)
-    return Plan(phase, MATCHING, proof, _observed(key, test, found.qber), leak, asymptotic, errors_public=True)
+    return Plan(phase, MATCHING, proof, _observed(key, test, found.qber), found.qber, leak, asymptotic, True)
 
 
 def weak_bb84(wish: Wish) -> Iterator[Plan]:
@@ -112,7 +114,7 @@ def weak_bb84(wish: Wish) -> Iterator[Plan]:
     clicks = wish.pulses * wish.link.live(found.clicks) / 4
     why = "weak pulses of one intensity: who splits off photons would not be seen; decoy-bb84 would show it"
     proof = NoProof(_surely(clicks), why)
-    yield Plan(BB84(0.5, WEAK), MATCHING, proof, _observed(clicks, clicks, found.qber), 0, 0.0)
+    yield Plan(BB84(0.5, WEAK), MATCHING, proof, _observed(clicks, clicks, found.qber), found.qber, 0, 0.0)
 
 
 def b92(wish: Wish) -> Iterator[Plan]:
@@ -121,7 +123,7 @@ def b92(wish: Wish) -> Iterator[Plan]:
     bits = wish.pulses * found.clicks * (0.25 + found.qber / 2) / 2
     why = "the proof for two states that losses and finite lengths need is not part of this library"
     conclusive = 2 * found.qber / (1 + 2 * found.qber)
-    yield Plan(B92(), CONCLUSIVE, NoProof(_surely(bits), why), _observed(bits, bits, conclusive), 0, 0.0)
+    yield Plan(B92(), CONCLUSIVE, NoProof(_surely(bits), why), _observed(bits, bits, conclusive), conclusive, 0, 0.0)
 
 
 def e91(wish: Wish) -> Iterator[Plan]:
@@ -136,7 +138,7 @@ def e91(wish: Wish) -> Iterator[Plan]:
     entropy = entropy_of_errors(found.qber) + entropy_of_errors(2 * found.qber)
     asymptotic = max(even * len(KEY_SETTINGS) / wish.pulses * (1 - entropy), 0.0)
     proof = ChshLength(key, test, tolerance, leak, wish.epsilon)
-    yield Plan(E91(source), EKERT, proof, _observed(key, test, game.qber), leak, asymptotic)
+    yield Plan(E91(source), EKERT, proof, _observed(key, test, game.qber), game.qber, leak, asymptotic)
 
 
 def decoy_bb84(wish: Wish) -> Iterator[Plan]:
@@ -147,12 +149,12 @@ def decoy_bb84(wish: Wish) -> Iterator[Plan]:
         found = [weak_pulses(wish.link, mean) for mean in means]
         key, test, wrong = _by_intensity(wish, found, shares, p_z)
         mean = Observed(sum(key), sum(test), sum(wrong), PerIntensity(key, test, wrong))
-        source, rate = Intensities(means, shares), mean.rate
+        source, rate = Intensities(means, shares), _mean_error(found, shares)
         leak = wish.telling.most(mean.key, rate if wish.variable else _at_most(rate, mean.test), both=True)
         proof: Proof = VariableLengthDecoy(source, wish.epsilon)
         if not wish.variable:
             proof = Lim(_surely(mean.key), _surely(mean.test), leak, source, wish.epsilon)
-        yield Plan(DecoyBB84(means, shares, p_z), MATCHING, proof, mean, leak, asymptotic)
+        yield Plan(DecoyBB84(means, shares, p_z), MATCHING, proof, mean, rate, leak, asymptotic)
 
 
 def _decoys_without_end(link: Link) -> float:
@@ -164,6 +166,12 @@ def _decoys_without_end(link: Link) -> float:
         secret = one * (1 - entropy_of_errors(single.qber)) - found.clicks * entropy_of_errors(found.qber)
         most = max(most, secret)
     return most
+
+
+def _mean_error(found: list[Expected], shares: tuple[float, float, float]) -> float:
+    clicks = [share * each.clicks for share, each in zip(shares, found, strict=True)]
+    wrong = sum(count * each.qber for count, each in zip(clicks, found, strict=True))
+    return wrong / sum(clicks) if sum(clicks) else 0.5
 
 
 def _by_intensity(

@@ -63,7 +63,7 @@ def test_two_states():
     done = B92().exchange(PULSES, NOISY, Nobody(), Seeded(Key.of(5)))
     kept, _ = conclusive(done.bob.bit, done.bob.basis)
     assert kept.sum() == pytest.approx(plan.expected.key + plan.expected.test, rel=0.02)
-    assert done.truth["qber"] == pytest.approx(plan.expected.rate, rel=0.03)
+    assert done.truth["qber"] == pytest.approx(plan.qber, rel=0.03)
 
 
 def test_nothing_ever_comes():
