@@ -31,8 +31,9 @@ def single_photons(link: Link) -> Expected:
     """Of pulses of one photon: p = 1 − (1 − Y₀)(1 − η) and p (1 − 2E) = (1 − p_d) η (1 − 2 e_d).
 
     Example:
-        >>> single_photons(Link(efficiency=0.1, misalignment=0.02))
-        Expected(clicks=0.1, qber=0.02)
+        >>> found = single_photons(Link(efficiency=0.1, misalignment=0.02))
+        >>> round(found.clicks, 9), round(found.qber, 9)
+        (0.1, 0.02)
     """
     clicks = 1 - (1 - link.background) * (1 - link.transmittance)
     right = (1 - link.dark_counts) * link.transmittance * (1 - 2 * link.misalignment)
@@ -55,7 +56,7 @@ def pairs(link: Link, source: PairSource, cosine: float = 1.0) -> Expected:
     Dead time counts as if the clicks of the two sides were independent.
 
     Example:
-        >>> pairs(Link(misalignment=0.1), PairSource(mean_pairs=None, visibility=1.0)).qber.__round__(9)
+        >>> round(pairs(Link(misalignment=0.1), PairSource(mean_pairs=None, visibility=1.0)).qber, 9)
         0.18
     """
     arms = source.arms(link)
