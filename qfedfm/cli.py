@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qfedfm.commands import circuits, jobs, kme
+from qfedfm.commands import circuits, jobs, kme, qkd
 from qfedfm.commands.submit import submit
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.add_typer(circuits.app, name="circuits")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(kme.app, name="kme")
+app.add_typer(qkd.app, name="qkd")
 
 _MARKS = {"ok": ("✓", "green"), "missing": ("–", "yellow"), "problem": ("✗", "red")}
 
