@@ -123,9 +123,11 @@ class Keyring:
             KeyServiceError: the source cannot be reached, or gave something else than was asked for.
         """
         using = self._sending.pop(seal, None) or self._fresh(size)
-        if using.number + 1 < messages:
-            self._sending[seal] = _Sending(using.key_id, using.key, using.number + 1)
-        return Turn(using.key_id, using.key, using.number)
+        turn = Turn(using.key_id, using.key, using.number)
+        using.number += 1
+        if using.number < messages:
+            self._sending[seal] = using
+        return turn
 
     def _fresh(self, size: int) -> _Sending:
         key_id, key = self._source.fresh(self.peer, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass
 from typing import Annotated, Any, final
@@ -97,7 +98,13 @@ class AesGcm(Seal):
 
 
 def _cipher(key: bytes) -> Any:
-    return qkd("cryptography.hazmat.primitives.ciphers.aead").AESGCM(key)
+    return _mode()(key)
+
+
+@functools.cache
+def _mode() -> Any:
+    """Looked up once: for small bodies a look among the modules costs as much as the key."""
+    return qkd("cryptography.hazmat.primitives.ciphers.aead").AESGCM
 
 
 def _nonce(number: bytes) -> bytes:
