@@ -12,7 +12,7 @@ from qfedfm.bench.runner import Runner
 from qfedfm.core.errors import ConfigError, nearest
 from qfedfm.engine.environment import versions
 
-NAMES = ("simulate", "comparison", "scale", "aggregate", "fused", "quickstart", "circuits", "codecs")
+NAMES = ("simulate", "comparison", "scale", "aggregate", "fused", "quickstart", "circuits", "codecs", "qkd")
 _PEERS = ("flwr", "ray", "byzfl", "pennylane", "pennylane-lightning", "qiskit")
 
 

@@ -9,6 +9,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+_BARE = ir.Constant(ir.IntType(1), 1)
+"""Whether a word of zeros may give anything."""
 _ONE, _ALL = np.uint64(1), np.uint64(2**64 - 1)
 
 
@@ -42,23 +44,23 @@ class State(NamedTuple):
 
 @intrinsic
 @no_type_check
-def _ones(context, word):
+def _ones(_context, _word):
     """How many bits of a word are set: an instruction of its own, as the next two are."""
     return types.uint64(types.uint64), lambda _, builder, __, given: builder.ctpop(given[0])
 
 
 @intrinsic
 @no_type_check
-def _zeros_below(context, word):
+def _zeros_below(_context, _word):
     """How many bits below the lowest that is set."""
-    return types.int64(types.uint64), lambda _, builder, __, given: builder.cttz(given[0], ir.Constant(ir.IntType(1), 1))
+    return types.int64(types.uint64), lambda _, builder, __, given: builder.cttz(given[0], _BARE)
 
 
 @intrinsic
 @no_type_check
-def _zeros_above(context, word):
+def _zeros_above(_context, _word):
     """How many bits above the highest that is set."""
-    return types.int64(types.uint64), lambda _, builder, __, given: builder.ctlz(given[0], ir.Constant(ir.IntType(1), 1))
+    return types.int64(types.uint64), lambda _, builder, __, given: builder.ctlz(given[0], _BARE)
 
 
 @njit(nogil=True)
