@@ -13,7 +13,7 @@ from qfedfm.core.errors import ConfigError, nearest
 from qfedfm.engine.environment import versions
 
 NAMES = ("simulate", "comparison", "scale", "aggregate", "fused", "quickstart", "circuits", "codecs", "qkd")
-_PEERS = ("flwr", "ray", "byzfl", "pennylane", "pennylane-lightning", "qiskit")
+_PEERS = ("flwr", "ray", "byzfl", "pennylane", "pennylane-lightning", "qiskit", "cryptography")
 
 
 def bench(name: str, runner: Runner) -> dict[str, Any]:

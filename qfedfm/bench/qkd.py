@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from qfedfm.bench.cases import Answer, case, rounded
-from qfedfm.bench.process import BenchError, Side
+from qfedfm.bench.process import BenchError, Side, require
 from qfedfm.bench.runner import Runner
 
 Case = dict[str, Any]
@@ -40,6 +40,7 @@ _ONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREAD
 
 def bench(runner: Runner) -> tuple[list[Case], dict[str, Any]]:
     """Every program in turns, one thread each; what a ratio compares runs in one process, call by call."""
+    require("aiohttp", "cryptography", "numba")
     answers = runner.measure([replace(side, environment=_ONE) for side in _sides(runner.quick)])
     found = [line for method in METHODS for line in _reconciled(method, answers[method])]
     for part in (_photons, _sealed, _masked, _served):
@@ -51,15 +52,15 @@ def _sides(quick: bool) -> list[Side]:
     found = []
     for method, frames in METHODS.items():
         qbers = QBERS[1:2] if quick and method == LDPC else QBERS
-        cases = [
+        strings = [
             (frame, qber, count // _QUICK if quick else count) for frame, (count, _) in frames.items() for qber in qbers
         ]
-        found.append(Side.module(method, "ours.reconciliation", method=method.lower(), cases=cases))
+        found.append(Side.module(method, "ours.reconciliation", method=method.lower(), strings=strings))
     calls, requests = (100, 20) if quick else (1000, 200)
     return [
         *found,
         Side.module("photons", "ours.photons", block=BLOCK, lengths=LENGTHS, pulses=PULSES),
-        Side.module("seals", "ours.seals", sizes=list(SIZES), calls=calls),
+        Side.module("seals", "ours.seals", bodies=list(SIZES), calls=calls),
         Side.module("masks", "ours.masks", **MASKS, repetitions=1),
         Side.module("key service", "ours.key_service", requests=requests),
     ]

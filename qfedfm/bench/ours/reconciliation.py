@@ -24,11 +24,11 @@ _WARM = 2
 
 
 def main() -> None:
-    """``{"method": "cascade", "cases": [[frame, QBER, frames], …]}``: other strings in every process."""
+    """``{"method": "cascade", "strings": [[frame, QBER, frames], …]}``: other strings in every process."""
     given = options()
     kind = {"cascade": Cascade, "ldpc": LDPC}[given["method"]]
     lines = []
-    for frame, qber, frames in given["cases"]:
+    for frame, qber, frames in given["strings"]:
         method, rng = kind(frame=frame), System().generator()
         measured(method, *strings(_WARM * frame, qber, rng), qber, frame)
         found = measured(method, *strings(frames * frame, qber, rng), qber, frame)

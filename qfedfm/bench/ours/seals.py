@@ -23,9 +23,9 @@ _TAG = 16
 
 
 def main() -> None:
-    """``{"sizes": [64000, 1200000], "calls": 200}``."""
+    """``{"bodies": [64000, 1200000], "calls": 200}``."""
     given = options()
-    answer(lines={size: seconds(size, given["calls"]) for size in given["sizes"]})
+    answer(lines={size: seconds(size, given["calls"]) for size in given["bodies"]})
 
 
 def seconds(size: int, calls: int) -> dict[str, float]:
