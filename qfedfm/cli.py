@@ -161,7 +161,7 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = 
 @app.command(short_help="Measure the library against its peers.")
 def bench(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="simulate, comparison, scale, aggregate, fused, circuits, codecs, …")
+        str, typer.Argument(metavar="NAME", help="simulate, comparison, scale, aggregate, fused, circuits, codecs, qkd")
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Two minutes at most: fewer rounds, one repetition.")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")] = None,

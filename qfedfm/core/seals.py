@@ -64,10 +64,10 @@ def seal_body(seals: Sequence[Seal], body: Bytes, header: Frame, keys: Keyring |
     if not seals:
         return body
     keys, clock = _required(seals, keys), time.perf_counter()
-    identity = keys.associated(header)
+    identity, length = keys.associated(header), len(body)
     for seal in seals:
         body = seal.seal(body, identity, keys)
-    keys.account.bytes += added(seals)
+    keys.account.bytes += len(body) - length
     keys.account.seconds += time.perf_counter() - clock
     return body
 

@@ -62,7 +62,7 @@ VARIANTS: Mapping[str, Variant] = {
 }
 """By name: Brassard and Salvail, EUROCRYPT '93 (1994); Yan et al., ICNC 2008; and parts of blocks used again after
 Martinez-Mateo et al., QIC 15, 453 (2015), arXiv 1407.3257, with sizes of our own. The first two search all odd blocks
-of a pass at once, as the programs behind the published figures do."""
+of a pass at once; that the programs behind the published figures do so is our reading of those figures."""
 
 
 class Party:
