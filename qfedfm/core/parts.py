@@ -105,6 +105,8 @@ class VectorLayer(Part):
 
     kind = "vector layer"
     laws = frozenset({Law.SAME_KEY, Law.ROUND_TRIP, Law.REFUSES})
+    one_sided: ClassVar[bool] = False
+    """Whether `decode` leaves what an honest `encode` gave as it is, so that sums of vectors need no decoding."""
 
     @abc.abstractmethod
     def encode(self, x: Float32[np.ndarray, " d"], at: At) -> Float32[np.ndarray, " d"]:

@@ -187,7 +187,7 @@ def check_summed(
         given = f"codec {codec.name!r} under {name}: no sum of its messages can be decoded"
         raise StackError(given, "an additive codec without memory", "use fixed-point")
     for layer in vector_layers:
-        if type(layer).decode is not VectorLayer.decode:
+        if not layer.one_sided:
             given = f"vector layer {layer.name!r} under {name}: it is undone client by client"
             raise StackError(given, "layers with nothing to undo, such as clip", "remove it")
     if cohort_layers:

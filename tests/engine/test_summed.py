@@ -26,7 +26,6 @@ from tests.engine.tiny import LORA, SETTINGS, TinyTask
 BOUND = 2**15 - 1
 CODEC = {"name": "fixed-point", "reach": BOUND * 2.0**-15}
 """Steps of 2^-15: sums of a few numbers are exact in float32."""
-CLIP = {"name": "clip", "norm": 0.5}
 TASK = {"kind": "python", "factory": "tests.engine.tiny:make", "options": {"clients": 8}}
 
 
@@ -60,11 +59,10 @@ def same(record):
 def pair(**changes):
     """A run under masks and the same with the codec alone."""
     codec = changes.pop("codec", CODEC)
-    vectors = changes.pop("vectors", [])
     options = changes.pop("options", {})
     local = changes.pop("local", "fedavg")
-    secure = {**method(*vectors, codec, **options), "local": local}
-    plain = {"layers": [*vectors, codec], "local": local}
+    secure = {**method(codec, **options), "local": local}
+    plain = {"layers": [codec], "local": local}
     return play(3, method=secure, **changes), play(3, method=plain, **changes)
 
 
@@ -73,7 +71,7 @@ def pair(**changes):
     [
         {},
         {"local": "scaffold"},
-        {"vectors": [CLIP], "options": {"graph": 6, "ring": 64, "stream": "chacha20", "colluders": 0}},
+        {"options": {"graph": 6, "ring": 64, "stream": "chacha20", "colluders": 0}},
         {"options": {"topology": "direct", "agreement": False}},
         {"hostile": {"clients": 2}},
         {"hostile": {"clients": 2, "attack": "alie"}},
@@ -120,6 +118,19 @@ def test_the_model_with_other_weights_and_dropouts_is_the_exact_mean(monkeypatch
         np.testing.assert_allclose(ours.model, theirs.model, rtol=0, atol=3e-7)
     assert len(set(weights.values())) > 1
     assert gone
+
+
+def test_clients_clip_before_they_add(monkeypatch):
+    norms, mask, step = [], parties.Client.mask, 2.0**-15
+
+    def noted(self, delivery, q, weight):
+        norms.append(np.linalg.norm(q) * step)
+        return mask(self, delivery, q, weight)
+
+    monkeypatch.setattr(parties.Client, "mask", noted)
+    play(1, method=method({"name": "clip", "clipping_norm": 0.05}, CODEC))
+    assert len(norms) == 6
+    assert 0.049 < min(norms) <= max(norms) < 0.05 + 15**0.5 * step
 
 
 def test_bytes_are_the_frames_of_all_messages(monkeypatch):
