@@ -6,13 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qfedfm.core.cohort import ClientId
-from qfedfm.core.errors import KeyServiceError, KeyShortageError, StackError
+from qfedfm.core.errors import (
+    AgreementError,
+    KeyRefusedError,
+    KeyServiceError,
+    KeyShortageError,
+    PayloadError,
+    StackError,
+)
 from qfedfm.core.stack import Stack
 from qfedfm.core.summed import Carrier, PairKeys, Parties
 from qfedfm.engine.arm import Arm
 from qfedfm.engine.security import SERVER, Links, client_name
 from qfedfm.incentives.participation import Attendance
 
+_NO_KEY = (KeyShortageError, KeyServiceError, KeyRefusedError, AgreementError, PayloadError)
 _KEY = 32
 """Bytes of a key of a link."""
 
@@ -57,7 +65,7 @@ class Masks:
     def pair_keys(self, clients: Sequence[ClientId], carrier: Carrier) -> PairKeys:
         """A fresh key for each pair: the lower id draws it and sends the key's id to the higher, through the server.
 
-        A pair whose link has no key gets none; a client that needs it says so.
+        A pair whose link has no key gets none; see `unlinked`.
         """
         keys: dict[ClientId, dict[ClientId, bytes]] = {client: {} for client in clients}
         if self.links is None:
@@ -69,9 +77,22 @@ class Masks:
                     arrived = carrier.down(high, carrier.up(low, key_id.encode())).decode()
                     keys[high][low] = self.links(client_name(high)).by_id(client_name(low), arrived)
                     keys[low][high] = key
-                except (KeyShortageError, KeyServiceError):
+                except _NO_KEY:
                     continue
         return keys
+
+    def unlinked(self, keys: PairKeys) -> list[ClientId]:
+        """Clients to be left out so that all others have a key for each pair: whoever lacks most goes first."""
+        if self.links is None:
+            return []
+        left = set(keys)
+        while left:
+            lacking = {client: len(left - {client, *keys[client]}) for client in sorted(left)}
+            worst = max(lacking, key=lacking.__getitem__)
+            if not lacking[worst]:
+                break
+            left.remove(worst)
+        return sorted(set(keys) - left)
 
 
 def without_late(who: Attendance) -> Attendance:

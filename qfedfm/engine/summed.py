@@ -111,6 +111,9 @@ class SummedUplink:
         setting = self._setting
         bound, codec = setting.bound, _codec(setting.bound.stack)
         keys = self._masks.pair_keys([client for client in clients if client not in silent], self._post)
+        unlinked = self._masks.unlinked(keys)
+        reason = "not sent: no key for a link to another client"
+        self._unsent += [{"client": client, "reason": reason} for client in unlinked]
         summands = Summands(
             self._masks.run,
             setting.epoch,
@@ -122,7 +125,7 @@ class SummedUplink:
             codec.bound,
             max(setting.drawn.sizes),
         )
-        return self._masks.parties.begin(summands, keys, self._post, silent)
+        return self._masks.parties.begin(summands, keys, self._post, [*silent, *unlinked])
 
     @property
     def bytes(self) -> int:

@@ -14,13 +14,14 @@ from qfedfm.core.errors import ConfigError, StackError
 from qfedfm.engine import masks
 from qfedfm.engine.experiment import Experiment
 from qfedfm.engine.uplink import at_of
-from qfedfm.engine.waves import next_round
+from qfedfm.engine.waves import begin, next_round
 from qfedfm.layers.fixed_point import FixedPoint
 from qfedfm.secagg import client as parties
 from qfedfm.secagg.server import Server
 from qfedfm.secagg.topology import InsecureTopologyWarning
+from tests.engine.test_rounds import bench
 from tests.engine.test_run import contents, interrupt
-from tests.engine.test_security import play
+from tests.engine.test_security import Failing, play
 from tests.engine.tiny import LORA, SETTINGS, TinyTask
 
 BOUND = 2**15 - 1
@@ -118,6 +119,35 @@ def test_the_model_with_other_weights_and_dropouts_is_the_exact_mean(monkeypatch
         np.testing.assert_allclose(ours.model, theirs.model, rtol=0, atol=3e-7)
     assert len(set(weights.values())) > 1
     assert gone
+
+
+def test_keys_of_seals_are_budgeted_for_all_messages():
+    """Six clients, two rounds, a key for each of five messages up and five down, the model among them."""
+    security = {"keys": "qkd", "seal": {"name": "aes-gcm", "messages": 1}}
+    setting, states = play(2, method=SECURE, security=security)
+    used = sum(record["key_bits"] for record in states[-1].history)
+    assert setting.ends.predicted == used == 2 * 6 * 10 * 256
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_a_client_without_keys_for_its_seals_is_left_out(up):
+    failing = Failing({"client-2"}, up)
+    _, states = play(2, failing.end, method=SECURE, security={"keys": "qkd"})
+    for record in states[-1].history[1:]:
+        assert record["participants"] == [0, 1, 3, 4, 5]
+        assert {line["client"] for line in record["refused"]} == {2}
+        assert "no key" in record["refused"][0]["reason"]
+
+
+def test_a_client_without_keys_for_its_links_is_left_out():
+    """Client 0 draws the keys of all its links, and has none: the others have all of theirs."""
+    made = bench(method=method(CODEC, topology="direct"))
+    setting = made.setting(made.experiment.arm("mean"), 1, 1)
+    failing = replace(setting.masks, links=Failing({"client-0"}, up=True).end)
+    (state,) = begin(made.engine, [setting])
+    record = next_round(replace(setting, masks=failing), state).history[-1]
+    assert record["refused"] == [{"client": 0, "reason": "not sent: no key for a link to another client"}]
+    assert record["participants"] == [1, 2, 3, 4, 5]
 
 
 def test_clients_clip_before_they_add(monkeypatch):
