@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal, final
@@ -14,7 +15,7 @@ from qfedfm.core.registry import part
 from qfedfm.core.ring import Ring
 from qfedfm.core.summed import Carrier, PairKeys, Summands, SummedLayer, Summing
 from qfedfm.qkd.extra import qkd
-from qfedfm.secagg.topology import Topology
+from qfedfm.secagg.topology import InsecureTopologyWarning, Topology
 
 if TYPE_CHECKING:
     from qfedfm.secagg.graph import Graph
@@ -84,29 +85,31 @@ class SecureSum(SummedLayer):
         from qfedfm.secagg.keystream import Stream
         from qfedfm.secagg.plan import Plan
 
-        return Plan(
-            summands.epoch,
-            summands.round,
-            summands.clients,
-            summands.layout,
-            summands.stack,
-            summands.length,
-            summands.bound,
-            summands.max_weight,
-            self.colluders,
-            self.minimum,
-            Ring(self.ring),
-            self._graph(len(summands.clients)),
-            Topology(self.topology),
-            self.agreement,
-            Stream(self.stream),
-            summands.run,
-        )
+        with warnings.catch_warnings():  # the layer itself has warned
+            warnings.simplefilter("ignore", InsecureTopologyWarning)
+            return Plan(
+                summands.epoch,
+                summands.round,
+                summands.clients,
+                summands.layout,
+                summands.stack,
+                summands.length,
+                summands.bound,
+                summands.max_weight,
+                self.colluders,
+                self.minimum,
+                Ring(self.ring),
+                self._graph(len(summands.clients)),
+                Topology(self.topology),
+                self.agreement,
+                Stream(self.stream),
+                summands.run,
+            )
 
     def _graph(self, clients: int) -> Graph:
         from qfedfm.secagg.graph import Complete, Regular, tail
 
-        if self.graph == "complete":
+        if self.graph == "complete" or self.graph >= clients - 1:
             return Complete()
         degree = self.graph
         near = next(m for m in range(degree + 1) if clients * tail(clients - 1, self.colluders, degree, m) <= _FAILURE)
