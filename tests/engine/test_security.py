@@ -47,7 +47,7 @@ def play(rounds=3, links=None, **changes):
     return setting, states
 
 
-NEW = ("keys", "key_bits", "seal_bytes", "seal_seconds")
+NEW = ("keys", "key_bits", "key_bytes", "seal_bytes", "seal_seconds", "fallback_keys")
 COUNTS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds")
 
 
