@@ -116,8 +116,9 @@ class SessionLinks:
     def _refill(self, alice: str, bob: str, store: _Store) -> None:
         """One session."""
         expected, clock = "a key", time.perf_counter()
+        initial, store.initial = store.initial, {ALICE: b"", BOB: b""}  # burnt if anything fails on the way
         try:
-            channel = AuthenticatedChannel(Channel(), store.initial[ALICE], store.initial[BOB])
+            channel = AuthenticatedChannel(Channel(), initial[ALICE], initial[BOB])
             outcome = self.session(alice, bob, channel)
         except BudgetError as error:
             given = f"no key from the link of {alice} and {bob}: {error.given}"
