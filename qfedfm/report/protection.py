@@ -42,7 +42,7 @@ def _costs(study: Study, method: str, keys: str) -> tuple[str, ...]:
 
 def aborted(study: Study) -> Rows:
     """Sessions of links that gave no key, gathered by method, client and reason."""
-    found: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], float | None]]] = {}
+    found: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], Any]]] = {}
     for line in study.history:
         for session in line.get("aborted") or ():
             key = (line["method"], study.client(session.get("client", "")), str(session.get("reason", "")))

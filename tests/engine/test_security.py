@@ -191,7 +191,13 @@ def test_an_interrupted_run_goes_on_with_a_new_epoch_and_new_keys(tmp_path, monk
     assert line["seal_bytes"] > 0
 
 
-@pytest.mark.parametrize("security", [{"keys": "hybrid"}, {"keys": "qkd"}, PAD], ids=["hybrid", "qkd", "pad"])
+PHOTONS = {"base": "lab", "pulses": 400_000, "reconciliation": "cascade", "eavesdropper": {"from_round": 2, "clients": [0]}}
+FELL = {"keys": "qkd", "low": "fallback", "link": {**PHOTONS, "store": 256}}
+
+
+@pytest.mark.parametrize(
+    "security", [{"keys": "hybrid"}, {"keys": "qkd"}, PAD, FELL], ids=["hybrid", "qkd", "pad", "photons"]
+)
 def test_no_key_stays_in_files_logs_reprs_or_tracebacks(tmp_path, monkeypatch, security):
     """All keys that a ring hands out, in bytes, in hexadecimal digits and as Python writes them."""
     keys, text = [], io.StringIO()
