@@ -191,7 +191,12 @@ def test_an_interrupted_run_goes_on_with_a_new_epoch_and_new_keys(tmp_path, monk
     assert line["seal_bytes"] > 0
 
 
-PHOTONS = {"base": "lab", "pulses": 400_000, "reconciliation": "cascade", "eavesdropper": {"from_round": 2, "clients": [0]}}
+PHOTONS = {
+    "base": "lab",
+    "pulses": 400_000,
+    "reconciliation": "cascade",
+    "eavesdropper": {"from_round": 2, "clients": [0]},
+}
 FELL = {"keys": "qkd", "low": "fallback", "link": {**PHOTONS, "store": 256}}
 
 
