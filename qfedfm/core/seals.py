@@ -65,10 +65,12 @@ def seal_body(seals: Sequence[Seal], body: Bytes, header: Frame, keys: Keyring |
         return body
     keys, clock = _required(seals, keys), time.perf_counter()
     identity, length = keys.associated(header), len(body)
-    for seal in seals:
-        body = seal.seal(body, identity, keys)
+    try:
+        for seal in seals:
+            body = seal.seal(body, identity, keys)
+    finally:
+        keys.account.seconds += time.perf_counter() - clock
     keys.account.bytes += len(body) - length
-    keys.account.seconds += time.perf_counter() - clock
     return body
 
 

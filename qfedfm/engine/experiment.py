@@ -23,7 +23,8 @@ from qfedfm.engine.arm import Arm, Method, PartConfig, Stages, Training, build_a
 from qfedfm.engine.compute import Engine
 from qfedfm.engine.custom import CustomTask
 from qfedfm.engine.dotted import put
-from qfedfm.engine.security import Links, Security
+from qfedfm.engine.keysources import Links
+from qfedfm.engine.security import Security
 from qfedfm.engine.tasks import AnyTask, MaskedTask
 from qfedfm.incentives.participation import Participation
 from qfedfm.incentives.selector import Selector
@@ -281,8 +282,14 @@ class Experiment(_Model):
         with profiling(Path(profile)) if profile is not None else nullcontext():
             return run(self, folder, resume=resume, task=task, watch=watch, links=links)
 
-    def rounds(self, method: str | None = None, seed: int | None = None, task: Task | None = None) -> Iterator[Round]:
+    def rounds(
+        self,
+        method: str | None = None,
+        seed: int | None = None,
+        task: Task | None = None,
+        links: Links | None = None,
+    ) -> Iterator[Round]:
         """One method on one seed, a round at a time, in memory, for notebooks; round 0 is the model before training."""
         from qfedfm.engine.run import play
 
-        return play(self, method or next(iter(self.methods)), self.seeds[0] if seed is None else seed, task)
+        return play(self, method or next(iter(self.methods)), self.seeds[0] if seed is None else seed, task, links)

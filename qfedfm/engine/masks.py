@@ -17,7 +17,8 @@ from qfedfm.core.errors import (
 from qfedfm.core.stack import Stack
 from qfedfm.core.summed import Carrier, PairKeys, Parties
 from qfedfm.engine.arm import Arm
-from qfedfm.engine.security import SERVER, Links, client_name
+from qfedfm.engine.keysources import Links
+from qfedfm.engine.security import SERVER, client_name
 from qfedfm.incentives.participation import Attendance
 
 _NO_KEY = (KeyShortageError, KeyServiceError, KeyRefusedError, AgreementError, PayloadError)

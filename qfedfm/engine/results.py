@@ -42,14 +42,30 @@ def run_line(
         "reduce_parameters": int(history[-1]["diagnostics"].get("reduce_parameters", 0)),
         "sees_validation": setting.bound.stack.reduce.needs_objective,
         "refused": sum(len(record["refused"]) for record in history),
-        **({} if setting.ends is None else {"keys": setting.ends.label, "predicted_key_bits": setting.ends.predicted}),
+        **_keys(setting, history),
         "hostile": sorted(setting.hostile),
         "adapter": adapter,
     }
 
 
+def _keys(setting: Setting, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a run says of its keys besides sums; nothing without any."""
+    if setting.ends is None:
+        return {}
+    aborted = [record["aborted"] for record in history if "aborted" in record]
+    return {
+        "keys": setting.ends.main,
+        "predicted_key_bits": setting.ends.predicted,
+        **({"aborted_sessions": sum(map(len, aborted))} if aborted else {}),
+    }
+
+
 _PREFIXES = ("", SELECTOR)
-_SUMS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds", "key_bits", "seal_bytes", "seal_seconds")
+_SUMS = (
+    "uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds", "key_bits", "seal_bytes", "seal_seconds",
+    "key_bytes", "fallback_keys", "link_sessions", "link_bits", "link_bytes", "link_seconds", "session_seconds",
+    "simulation_seconds",
+)  # fmt: skip
 _EDGE = ("edge_uplink_bytes", "edge_downlink_bytes")
 """Bytes between clients and their mediators, where there are any."""
 

@@ -13,7 +13,6 @@ from jaxtyping import Float32
 from qfedfm.clients.jobs import Job, Query, Trained
 from qfedfm.core.cohort import ClientId, Reduced
 from qfedfm.core.errors import DataError
-from qfedfm.core.keyring import Account
 from qfedfm.core.parts import Objective, ServerAt
 from qfedfm.core.phases import phase
 from qfedfm.engine.assign import Assignment
@@ -23,6 +22,7 @@ from qfedfm.engine.downlink import Sent, send_down
 from qfedfm.engine.evaluate import accuracy, judge, mean_loss
 from qfedfm.engine.masks import without_late
 from qfedfm.engine.memories import Memories
+from qfedfm.engine.security import Spent
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
 from qfedfm.engine.summed import uplink_of
@@ -41,9 +41,18 @@ def untrained(setting: Setting) -> list[Query]:
 def start(setting: Setting, outputs: Sequence[Outputs]) -> RunState:
     """The state before the first round, with the untrained model as record 0; ``outputs`` answer `untrained`."""
     layout = setting.bound.layout
-    record = {"round": 0, **metrics(setting, {}, 0, outputs), **quiet(), **sealing(setting, Account())}
+    record = {"round": 0, **metrics(setting, {}, 0, outputs), **quiet(), **_sealing(setting, _begin(setting, 0))}
     local, server = setting.arm.local.server(layout), setting.arm.server.init(layout)
     return RunState(0, setting.drawn.adapter, setting.bound.init(), server, local, history=(record,))
+
+
+def _begin(setting: Setting, round_: int) -> Spent | None:
+    """What keys and seals have cost when a round begins."""
+    return None if setting.ends is None else setting.ends.begin(round_)
+
+
+def _sealing(setting: Setting, before: Spent | None) -> dict[str, Any]:
+    return {} if setting.ends is None or before is None else setting.ends.record(before)
 
 
 def quiet() -> dict[str, Any]:
@@ -53,19 +62,6 @@ def quiet() -> dict[str, Any]:
         "train_loss": None, "uplink_bytes": 0, "downlink_bytes": 0, **lists, "client_weights": None,
         "diagnostics": {}, "client_steps": 0, "server_seconds": 0.0, "train_seconds": 0.0,
     }  # fmt: skip
-
-
-def sealing(setting: Setting, before: Account) -> dict[str, Any]:
-    """What a record says of keys and seals, where there are any: what was spent since ``before``."""
-    if setting.ends is None:
-        return {}
-    now = setting.ends.account
-    return {
-        "keys": setting.ends.label,
-        "key_bits": now.key_bits - before.key_bits,
-        "seal_bytes": now.bytes - before.bytes,
-        "seal_seconds": now.seconds - before.seconds,
-    }
 
 
 def to_evaluate(setting: Setting, state: RunState | None, round_: int) -> list[Query]:
@@ -106,7 +102,7 @@ class OpenRound:
         self._setting, self._state, self._round = setting, state, state.round + 1
         self._invite()
         selecting = time.perf_counter() - clock
-        before = Account() if setting.ends is None else replace(setting.ends.account)
+        before = _begin(setting, self._round)
         with phase("wire"):
             self._sent = self._broadcast()
         silent = {*self._who.dropped, *self._sent.unreached}
@@ -284,7 +280,7 @@ class OpenRound:
             "client_steps": sum(len(job.rows) for job in self.jobs),
             "server_seconds": self._server_seconds,
             "train_seconds": self._train_seconds + uplink.client_seconds,
-            **sealing(self._setting, self._spent),
+            **_sealing(self._setting, self._spent),
             **uplink.notes,
             **tuned,
             **({"clusters": {str(client): label for client, label in sorted(members.items())}} if members else {}),

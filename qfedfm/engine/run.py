@@ -18,9 +18,9 @@ from qfedfm.engine.experiment import Experiment
 from qfedfm.engine.files import writing
 from qfedfm.engine.folder import Folder
 from qfedfm.engine.interrupt import heard
+from qfedfm.engine.keysources import Links
 from qfedfm.engine.lock import locked
 from qfedfm.engine.result import Result
-from qfedfm.engine.security import Links
 from qfedfm.engine.session import Session
 from qfedfm.engine.setting import Bench
 from qfedfm.engine.state import superseded
@@ -38,12 +38,14 @@ class Round:
     model: Float32[np.ndarray, " d"]
 
 
-def play(experiment: Experiment, method: str, seed: int, task: Task | None = None) -> Iterator[Round]:
+def play(
+    experiment: Experiment, method: str, seed: int, task: Task | None = None, links: Links | None = None
+) -> Iterator[Round]:
     """One method on one seed, a round at a time, in memory."""
     if method not in experiment.methods:
         raise ConfigError(f"method {method!r}", f"one of {', '.join(experiment.methods)}")
     task = task or experiment.build_task()
-    bench = Bench.build(experiment, task, [seed], None, 0)
+    bench = Bench.build(experiment, task, [seed], None, 0, links)
     setting = bench.setting(experiment.arm(method), seed, experiment.total_rounds)
     (state,) = begin(bench.engine, [setting])
     yield Round(0, state.history[-1], state.model)

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from qfedfm.core import wire
 from qfedfm.core.cohort import ClientId
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.keyring import Account, Keyring
-from qfedfm.core.keys import KeySource
 from qfedfm.core.registry import build
 from qfedfm.core.seals import Seal, added, open_body, seal_body
 from qfedfm.core.stack import Bound, Stack
 from qfedfm.engine.arm import Arm, PartConfig
+from qfedfm.engine.keysources import Costs, Links, Sources, sources
+from qfedfm.engine.quantumlink import CLIENT, QuantumLink
 
 if TYPE_CHECKING:
     from qfedfm.engine.setting import Setting
 
-Links = Callable[[str], KeySource]
-"""Gives each party, by its name, its end of a source of keys."""
 SERVER = "server"
 
 
 def client_name(client: ClientId) -> str:
     """What a client is called at a source of keys."""
-    return f"client-{client}"
+    return f"{CLIENT}{client}"
 
 
 class Security(BaseModel):
@@ -41,6 +40,9 @@ class Security(BaseModel):
             those with ML-KEM-768.
         seal: by name or as a table of its name and options; for methods whose layers name none.
         key_bits: that the links can give in one run; a run that may need more is refused before it starts.
+        low: what happens when a link has no key. ``wait``: for a while; ``refuse``: not at all; the client is then left
+            out of the round. ``fallback``: the key comes from X25519 with ML-KEM-768 alone, and the history says so.
+        link: simulates the photons of each link; None for bits of the operating system in their place.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +50,14 @@ class Security(BaseModel):
     keys: Literal["none", "classical", "qkd", "hybrid"] = "none"
     seal: PartConfig = "aes-gcm"
     key_bits: Annotated[int, Field(ge=1, strict=True)] | None = None
+    low: Literal["wait", "refuse", "fallback"] = "refuse"
+    link: QuantumLink | None = None
+
+    @model_validator(mode="after")
+    def _apart(self) -> Security:
+        if self.keys not in ("qkd", "hybrid") and (self.link is not None or self.low != "refuse"):
+            raise ValueError('keys = "qkd" or "hybrid" beside link or low')
+        return self
 
     def sealed(self, aggregator: Stack) -> Stack:
         """The aggregator with the seal, unless it has seals of its own or there are no keys."""
@@ -80,22 +90,18 @@ class Security(BaseModel):
             raise ConfigError(given, '"qkd" or "hybrid"', "set security.keys, or give no links")
         if self.keys == "none":
             return None
+        if links is not None and self.link is not None:
+            raise ConfigError("links of keys beside [security] link", "one of them", "leave one out")
         run = hashlib.sha256(name.encode()).digest()
-        return Ends(_source(self.keys, run, epoch, links), run)
+        return Ends(sources(self.keys, run, epoch, links, self.link, self.low), run)
 
 
-def _source(keys: str, run: bytes, epoch: int, links: Links | None) -> Links:
-    """Imported here, because agreements need an extra."""
-    if keys != "classical" and links is None:
-        from qfedfm.qkd.simulated import SimulatedLinks
+@dataclass(frozen=True)
+class Spent:
+    """What keys and seals have cost so far."""
 
-        links = SimulatedLinks().end
-    if keys == "qkd" and links is not None:
-        return links
-    from qfedfm.qkd.agreed import AgreedLinks
-    from qfedfm.qkd.agreement import Suite
-
-    return AgreedLinks(Suite.CLASSICAL if keys == "classical" else Suite.HYBRID, run, epoch, links).end
+    account: Account
+    costs: Costs
 
 
 @dataclass
@@ -103,16 +109,36 @@ class Ends:
     """The keyrings of one run: every client's towards the server, and the server's towards every client.
 
     Args:
-        links: each party's source of keys.
+        sources: of the parties' keys.
         run: bytes that stand for the run.
     """
 
-    links: Links = field(repr=False)
+    sources: Sources
     run: bytes
     account: Account = field(default_factory=Account)
     predicted: int = 0
     """Bits of key that the run needs at most."""
     _rings: dict[tuple[str, str], Keyring] = field(default_factory=dict, repr=False)
+
+    @property
+    def links(self) -> Links:
+        """Each party's source of keys."""
+        return self.sources.end
+
+    def begin(self, round_: int) -> Spent:
+        """A round begins; what has been spent until now."""
+        self.sources.begin(round_)
+        return Spent(replace(self.account), self.sources.costs())
+
+    def record(self, before: Spent) -> dict[str, Any]:
+        """What a record says of keys and seals: what was spent since ``before``."""
+        now = self.account
+        return {
+            "keys": self.label,
+            "key_bits": now.key_bits - before.account.key_bits,
+            "seal_bytes": now.bytes - before.account.bytes,
+            **self.sources.record(before.costs, now.seconds - before.account.seconds),
+        }
 
     def client(self, client: ClientId) -> Keyring:
         """A client's, towards the server."""
@@ -131,6 +157,11 @@ class Ends:
     def label(self) -> str:
         """Where the keys are from."""
         return self.links(SERVER).label
+
+    @property
+    def main(self) -> str:
+        """Where the keys are from as long as nothing falls back."""
+        return self.sources.main(SERVER).label
 
     def plan(self, predicted: int, available: int | None) -> None:
         """Notes how many bits of key the run may need.

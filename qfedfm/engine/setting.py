@@ -22,9 +22,10 @@ from qfedfm.engine.capacities import held_by
 from qfedfm.engine.clientstates import ClientStates, InMemory
 from qfedfm.engine.evaluate import Tested
 from qfedfm.engine.experiment import Experiment, Hostile
+from qfedfm.engine.keysources import Links
 from qfedfm.engine.machine import client_engine
 from qfedfm.engine.masks import Masks, check_summed
-from qfedfm.engine.security import Ends, Links, check_keys, predicted_key_bits
+from qfedfm.engine.security import Ends, check_keys, predicted_key_bits
 from qfedfm.incentives.participation import Participation
 from qfedfm.split import Federation
 from qfedfm.tasks.protocol import Split, Task

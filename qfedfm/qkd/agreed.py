@@ -48,6 +48,8 @@ class AgreedLinks:
     links: Callable[[str], KeySource] | None = None
     exchanged_bytes: int = 0
     """Of all messages so far."""
+    made: int = 0
+    """Agreements so far."""
     _signing: dict[str, MLDSA65PrivateKey] = field(default_factory=dict, repr=False)
     _waiting: dict[tuple[str, str, KeyId], bytes] = field(default_factory=dict, repr=False)
     _numbers: itertools.count[int] = field(default_factory=itertools.count, repr=False)
@@ -76,6 +78,7 @@ class AgreedLinks:
         confirm, agreed = ours.finish(answer)
         key_id = str(uuid.uuid4())
         self._waiting[initiator, responder, key_id] = theirs.finish(confirm).key("seal", size)
+        self.made += 1
         self.exchanged_bytes += len(offer) + len(answer) + len(confirm)
         return key_id, agreed.key("seal", size)
 

@@ -51,6 +51,11 @@ class Pool:
         self.consumed += count
         return taken
 
+    @property
+    def rest(self) -> bytes:
+        """What has not been used."""
+        return self._secret[self.consumed :]
+
     def __repr__(self) -> str:
         return f"Pool({len(self._secret) - self.consumed} of {len(self._secret)} bytes left)"
 
@@ -175,3 +180,7 @@ class AuthenticatedChannel(Channel):
     def consumed(self) -> int:
         """Bits of initial key used so far, as Alice counts them."""
         return 8 * sum(pool.consumed for pool in self._pools[ALICE].values())
+
+    def rest(self, party: str) -> bytes:
+        """What is left of that party's initial key, for the next channel; this one must not be used any more."""
+        return b"".join(self._pools[party][sender].rest for sender in (ALICE, BOB))

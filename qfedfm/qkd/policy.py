@@ -7,19 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from qfedfm.core.errors import ConfigError, KeyRefusedError, KeyShortageError
+from qfedfm.core.errors import ConfigError, KeyRefusedError, KeyServiceError, KeyShortageError
+from qfedfm.core.keyring import RawKeySource
 from qfedfm.core.keys import KeyId, KeySource
 
 LowKeys: TypeAlias = Literal["wait", "refuse", "fallback"]
-_MARK = "fallback:"
+_PLACE, _USUAL, _MARK = 14, "4", "8"
+"""Where a UUID has its version: 4 is random, 8 means what its maker says (RFC 9562)."""
 
 
 @dataclass
 class Supply:
     """A source of keys with a policy for when it runs short; itself a source.
 
-    The id of a key from the fallback says so, so that both ends know what they hold: the other end takes such a key
-    only if its own policy is ``fallback``, too. Nothing falls back by itself, and `label` counts how often it happened.
+    The id of a key from the fallback says so, in its version, so that both ends know what they hold: the other end
+    takes such a key only if its own policy is ``fallback``, too. Nothing falls back by itself, and `label` counts how
+    often it happened.
 
     Args:
         source: usually a quantum link's.
@@ -75,11 +78,18 @@ class Supply:
         """Whether all that it may give is secret."""
         return self.source.secret and (self.fallback is None or self.fallback.secret)
 
+    @property
+    def raw(self) -> bool:
+        """Whether all that it may give are bits of a link as they came out of it; see `RawKeySource`."""
+        sources = (self.source,) if self.fallback is None else (self.source, self.fallback)
+        return all(isinstance(source, RawKeySource) and source.raw for source in sources)
+
     def fresh(self, peer: str, size: int) -> tuple[KeyId, bytes]:
         """A key by the policy; see `KeySource`.
 
         Raises:
             KeyShortageError: there is none, after waiting where the policy is to wait.
+            KeyServiceError: an id has the wrong version for where the key is from.
         """
         waited = 0.0
         while True:
@@ -93,6 +103,8 @@ class Supply:
                 self.sleep(self.pause)
                 waited += self.pause
             else:
+                if found[0][_PLACE : _PLACE + 1] == _MARK:
+                    raise KeyServiceError(f"a key with id {found[0]!r}", f"a UUID of another version than {_MARK}")
                 self.given += 1
                 return found
 
@@ -102,7 +114,7 @@ class Supply:
         Raises:
             KeyRefusedError: it is from the fallback, which this end does not allow.
         """
-        if not key_id.startswith(_MARK):
+        if key_id[_PLACE : _PLACE + 1] != _MARK:
             key = self.source.by_id(peer, key_id)
         elif self.fallback is None:
             given = f"key {key_id} from a fallback of {peer}'s"
@@ -110,13 +122,19 @@ class Supply:
                 given, f"a key from {self.source.label}", "allow the fallback at both ends, or at none"
             )
         else:
-            key = self.fallback.by_id(peer, key_id.removeprefix(_MARK))
+            key = self.fallback.by_id(peer, _with(key_id, _USUAL))
             self.fallen += 1
         self.given += 1
         return key
 
     def _fallen(self, fallback: KeySource, peer: str, size: int) -> tuple[KeyId, bytes]:
         key_id, key = fallback.fresh(peer, size)
+        if key_id[_PLACE : _PLACE + 1] != _USUAL:
+            raise KeyServiceError(f"a key with id {key_id!r} from the fallback", f"a UUID of version {_USUAL}")
         self.given += 1
         self.fallen += 1
-        return _MARK + key_id, key
+        return _with(key_id, _MARK), key
+
+
+def _with(key_id: KeyId, version: str) -> KeyId:
+    return key_id[:_PLACE] + version + key_id[_PLACE + 1 :]

@@ -51,6 +51,21 @@ def size(bytes_: Any) -> str:
     return f"{bytes_:.0f} B"
 
 
+def duration(seconds: Any) -> str:
+    """Seconds in the unit that fits.
+
+    Example:
+        >>> duration(0.001234), duration(12), duration(None)
+        ('1.23 ms', '12 s', '–')
+    """
+    if not is_number(seconds):
+        return NOTHING
+    if seconds >= 1000:
+        return f"{count(seconds)} s"
+    unit, scale = next(((u, x) for u, x in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)) if seconds >= x), ("s", 1.0))
+    return f"{seconds / scale:.3g} {unit}"
+
+
 def with_interval(estimate: Any) -> str:
     """A mean of fractions with half its interval, in percent: ``71.2 ± 1.3``."""
     if not estimate or not is_number(estimate.get("mean")):

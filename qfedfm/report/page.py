@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from qfedfm.core.errors import CheckpointError
-from qfedfm.report import figures, rows, where
+from qfedfm.report import figures, protection, rows, where
 from qfedfm.report.circuit import Drawing, circuits
 from qfedfm.report.figures import Panel
 from qfedfm.report.look import VARIABLES, Look, looks
@@ -116,7 +116,8 @@ def page(studies: Sequence[Study]) -> str:
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     template = environment.get_template("page.html.j2")
-    return template.render(sections=sections, rows=rows, where=where, light=_variables(0), dark=_variables(1))
+    tables = {"rows": rows, "where": where, "protection": protection}
+    return template.render(sections=sections, **tables, light=_variables(0), dark=_variables(1))
 
 
 def _variables(theme: int) -> str:

@@ -119,7 +119,7 @@ def refused(study: Study) -> Rows:
             key = (line["method"], who, str(update.get("reason", "")))
             found.setdefault(key, []).append(f"{line['round']} (seed {line['seed']})")
     rows = (
-        (named(study, method), client, reason, _shortened(rounds), str(len(rounds)))
+        (named(study, method), client, reason, shortened(rounds), str(len(rounds)))
         for (method, client, reason), rounds in found.items()
     )
     return Rows(("method", "client", "reason", "rounds", "updates"), tuple(rows), 4)
@@ -151,6 +151,7 @@ def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]
             yield name, str(value)
 
 
-def _shortened(rounds: Sequence[str], most: int = 6) -> str:
+def shortened(rounds: Sequence[str], most: int = 6) -> str:
+    """The first few, and how many more there are."""
     rest = len(rounds) - most
     return ", ".join(rounds[:most]) + (f" and {rest} more" if rest > 0 else "")

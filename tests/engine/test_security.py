@@ -47,7 +47,7 @@ def play(rounds=3, links=None, **changes):
     return setting, states
 
 
-NEW = ("keys", "key_bits", "seal_bytes", "seal_seconds")
+NEW = ("keys", "key_bits", "key_bytes", "seal_bytes", "seal_seconds", "fallback_keys")
 COUNTS = ("uplink_bytes", "downlink_bytes", "server_seconds", "train_seconds")
 
 
@@ -191,7 +191,18 @@ def test_an_interrupted_run_goes_on_with_a_new_epoch_and_new_keys(tmp_path, monk
     assert line["seal_bytes"] > 0
 
 
-@pytest.mark.parametrize("security", [{"keys": "hybrid"}, {"keys": "qkd"}, PAD], ids=["hybrid", "qkd", "pad"])
+PHOTONS = {
+    "base": "lab",
+    "pulses": 400_000,
+    "reconciliation": "cascade",
+    "eavesdropper": {"from_round": 2, "clients": [0]},
+}
+FELL = {"keys": "qkd", "low": "fallback", "link": {**PHOTONS, "store": 256}}
+
+
+@pytest.mark.parametrize(
+    "security", [{"keys": "hybrid"}, {"keys": "qkd"}, PAD, FELL], ids=["hybrid", "qkd", "pad", "photons"]
+)
 def test_no_key_stays_in_files_logs_reprs_or_tracebacks(tmp_path, monkeypatch, security):
     """All keys that seals are given, in bytes, in hexadecimal digits and as Python writes them."""
     keys, text = [], io.StringIO()

@@ -1,6 +1,8 @@
+import uuid
+
 import pytest
 
-from qfedfm.core.errors import ConfigError, KeyRefusedError, KeyShortageError
+from qfedfm.core.errors import ConfigError, KeyRefusedError, KeyServiceError, KeyShortageError
 from qfedfm.core.keys import KeySource, SharedMemory
 from qfedfm.qkd.policy import Supply
 
@@ -77,3 +79,32 @@ def test_refuses_a_policy_that_does_not_fit(low):
         Supply(end, low, None if low == "fallback" else end)
     with pytest.raises(ConfigError, match="pause"):
         Supply(end, "wait", patience=0.1, pause=0.2)
+
+
+def test_a_key_from_the_fallback_is_told_by_the_version_of_its_id():
+    class Named:
+        """A source whose ids have a version of its own."""
+
+        label, secret, raw = "named", True, True
+
+        def __init__(self, version):
+            self.version = version
+
+        def fresh(self, peer, size):
+            return f"01234567-89ab-{self.version}def-8123-456789abcdef", bytes(size)
+
+        def by_id(self, peer, key_id):
+            return bytes(1)
+
+    memory = SharedMemory()
+    fallen, _ = Supply(Dry(memory.end("a"), 1), "fallback", memory.end("a")).fresh("b", 32)
+    assert uuid.UUID(fallen).version == 8
+    assert uuid.UUID(memory.end("a").fresh("b", 32)[0]).version == 4
+    assert Supply(Named("7")).fresh("b", 1)[0][14] == "7"
+    with pytest.raises(KeyServiceError, match="another version than 8"):
+        Supply(Named("8")).fresh("b", 1)
+    with pytest.raises(KeyServiceError, match="from the fallback"):
+        Supply(Dry(memory.end("a"), 1), "fallback", Named("7")).fresh("b", 1)
+    assert Supply(Named("4")).raw
+    assert not Supply(Named("4"), "fallback", memory.end("a")).raw
+    assert not Supply(memory.end("a")).raw

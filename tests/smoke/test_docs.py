@@ -101,11 +101,24 @@ def test_a_command_of_the_readme_exists(command):
     assert f"qfedfm {command}" in done.stdout
 
 
-def test_the_tables_of_bytes_are_the_committed_results():
-    """Written by `python docs/communication.py`."""
-    spec = importlib.util.spec_from_file_location("communication_page", ROOT / "docs" / "communication.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"{name}_page", ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_keys_is_of_the_committed_results():
+    """Written by `python docs/security.py`."""
+    module = script("security")
+    text = module.PAGE.read_text(encoding="utf-8")
+    assert text == module.page(text)
+    assert all(f"results/{low}/report.html" in text for low in module.POLICIES)
+
+
+def test_the_tables_of_bytes_are_the_committed_results():
+    """Written by `python docs/communication.py`."""
+    module = script("communication")
     text = module.PAGE.read_text(encoding="utf-8")
     assert text == module.page(text)
     assert all(f"<!-- table {name} -->" in text for name in module.BASELINES)

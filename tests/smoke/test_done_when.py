@@ -15,8 +15,8 @@ from qfedfm.engine.experiment import Experiment
 from qfedfm.report.summary import conclude, declared, summarise
 from tests.smoke.agreed import check, check_sums
 
-COMMUNICATION = ("codecs", "fedobd", "h-fl")
-"""Questions about bytes, in which nothing is quantum."""
+COMMUNICATION = ("codecs", "fedobd", "h-fl", "security")
+"""Questions about bytes and keys, in which no method is quantum."""
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 QUICKSTART = EXPERIMENTS / "quickstart.toml"
 COMMITTED = sorted(
