@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qfedfm.commands import circuits, jobs, kme
+from qfedfm.commands import circuits, jobs, kme, qkd
 from qfedfm.commands.submit import submit
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.add_typer(circuits.app, name="circuits")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(kme.app, name="kme")
+app.add_typer(qkd.app, name="qkd")
 
 _MARKS = {"ok": ("✓", "green"), "missing": ("–", "yellow"), "problem": ("✗", "red")}
 
@@ -160,7 +161,7 @@ def methods(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = 
 @app.command(short_help="Measure the library against its peers.")
 def bench(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="simulate, comparison, scale, aggregate, fused, circuits, codecs, …")
+        str, typer.Argument(metavar="NAME", help="simulate, comparison, scale, aggregate, fused, circuits, codecs, qkd")
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Two minutes at most: fewer rounds, one repetition.")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")] = None,

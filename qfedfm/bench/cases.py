@@ -10,7 +10,7 @@ Answer = Mapping[str, Any]
 Answers = Mapping[str, Sequence[Answer]]
 """The answers of each side by its name, one for each repetition, in the order in which they were measured."""
 
-LOWER = ("seconds", "MB", "% of training", "NMSE")
+LOWER = ("seconds", "MB", "% of training", "NMSE", "f", "% of frames")
 """Units of which less is better; of all others more is."""
 
 

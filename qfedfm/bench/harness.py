@@ -12,8 +12,8 @@ from qfedfm.bench.runner import Runner
 from qfedfm.core.errors import ConfigError, nearest
 from qfedfm.engine.environment import versions
 
-NAMES = ("simulate", "comparison", "scale", "aggregate", "fused", "quickstart", "circuits", "codecs")
-_PEERS = ("flwr", "ray", "byzfl", "pennylane", "pennylane-lightning", "qiskit")
+NAMES = ("simulate", "comparison", "scale", "aggregate", "fused", "quickstart", "circuits", "codecs", "qkd")
+_PEERS = ("flwr", "ray", "byzfl", "pennylane", "pennylane-lightning", "qiskit", "cryptography")
 
 
 def bench(name: str, runner: Runner) -> dict[str, Any]:

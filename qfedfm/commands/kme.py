@@ -89,14 +89,18 @@ def get(
     size: Annotated[int | None, typer.Option(min=8, help="Bits of each.")] = None,
 ) -> None:
     """Fetch new keys, or those whose ids the other application has sent; print their ids."""
-    from qfedfm.core.errors import ConfigError
+    from qfedfm.core.errors import ConfigError, QfedfmError
     from qfedfm.qkd.vault import write_private
 
     if ids and (number is not None or size is not None):
         raise ConfigError("--id with --number or --size", "one or the other: a key that is there has its size")
     found = _client(kme, certificate, key, ca)
     write_private(out, b"")  # before a key is used up for a file that cannot be written
-    keys = found.dec_keys(peer, ids) if ids else found.enc_keys(peer, number, size)
+    try:
+        keys = found.dec_keys(peer, ids) if ids else found.enc_keys(peer, number, size)
+    except QfedfmError:
+        out.unlink()  # empty, so that the next try may have its name
+        raise
     out.write_text(keys.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
     for each in keys.keys:
         typer.echo(str(each.key_ID))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn, Protocol, SupportsIndex, runtime_checkable
+from typing import Any, NoReturn, Protocol, SupportsIndex, runtime_checkable
 
 from qfedfm.core.errors import KeyRefusedError, KeyServiceError, PayloadError, StackError
 from qfedfm.core.keys import KeyId, KeySource
@@ -46,25 +47,26 @@ class Turn:
 
     Args:
         key_id: of the key, as it stands in the message.
-        key: the key.
+        key: the key, or what the seal makes of it.
         number: of the message among those under this key.
     """
 
     key_id: bytes
-    key: bytes = field(repr=False)
+    key: Any = field(repr=False)
     number: int
 
 
 @dataclass
 class _Sending:
     key_id: bytes
-    key: bytes = field(repr=False)
+    made: Any = field(repr=False)
     number: int = 0
 
 
 @dataclass
 class _Receiving:
     key: bytes = field(repr=False)
+    made: Any = field(default=None, repr=False)
     last: int = -1
 
 
@@ -83,7 +85,8 @@ class Keyring:
     """
 
     def __init__(self, source: KeySource, peer: str, run: bytes, account: Account | None = None) -> None:
-        self._source, self.peer, self._run = source, peer, run
+        self._source, self.peer = source, peer
+        self._domain = b"".join((_DOMAIN, len(run).to_bytes(4, "little"), run))
         self.account = Account() if account is None else account
         self._sending: dict[str, _Sending] = {}
         self._receiving: dict[tuple[str, bytes], _Receiving] = {}
@@ -98,7 +101,7 @@ class Keyring:
 
     def associated(self, header: Frame) -> bytes:
         """What a sealed body is bound to: the run and the identity fields of its header."""
-        return b"".join((_DOMAIN, len(self._run).to_bytes(4, "little"), self._run, header.identity))
+        return self._domain + header.identity
 
     def require_raw(self, seal: str) -> None:
         """Refuses a source whose keys are not a link's own bits.
@@ -110,31 +113,34 @@ class Keyring:
             given = f"seal {seal!r} with keys that are {self._source.label!r}"
             raise StackError(given, "raw bits of a quantum link", "choose aes-gcm, or a source that gives raw bits")
 
-    def send(self, seal: str, size: int, messages: int) -> Turn:
+    def send(self, seal: str, size: int, messages: int, *, make: Callable[[bytes], Any] = bytes) -> Turn:
         """The key and the number for the next message, which no other message will ever have.
 
         Args:
             seal: the name of the seal; each has keys of its own.
             size: bytes of the key.
             messages: under one key, after which the next one is taken.
+            make: what is given for the key, such as a cipher; made once for all messages under it.
 
         Raises:
             KeyShortageError: the source has no key now.
             KeyServiceError: the source cannot be reached, or gave something else than was asked for.
         """
-        using = self._sending.pop(seal, None) or self._fresh(size)
-        if using.number + 1 < messages:
-            self._sending[seal] = _Sending(using.key_id, using.key, using.number + 1)
-        return Turn(using.key_id, using.key, using.number)
+        using = self._sending.pop(seal, None) or self._fresh(size, make)
+        turn = Turn(using.key_id, using.made, using.number)
+        using.number += 1
+        if using.number < messages:
+            self._sending[seal] = using
+        return turn
 
-    def _fresh(self, size: int) -> _Sending:
+    def _fresh(self, size: int, make: Callable[[bytes], Any]) -> _Sending:
         key_id, key = self._source.fresh(self.peer, size)
         if len(key) != size:
             raise KeyServiceError(f"a key of {len(key)} bytes by {self._source.label!r}", f"{size}")
         self.account.key_bits += 8 * size
-        return _Sending(_packed(key_id), key)
+        return _Sending(_packed(key_id), make(key))
 
-    def receive(self, seal: str, key_id: bytes, number: int, size: int) -> bytes:
+    def receive(self, seal: str, key_id: bytes, number: int, size: int, *, make: Callable[[bytes], Any] = bytes) -> Any:
         """The key of a message that has arrived, which nobody has vouched for yet; after opening it comes `accept`.
 
         Args:
@@ -142,6 +148,10 @@ class Keyring:
             key_id: as it stands in the message.
             number: likewise.
             size: bytes that the key must have.
+            make: see `send`.
+
+        Returns:
+            What ``make`` gave.
 
         Raises:
             PayloadError: the message has come before, or later ones have, or there is no such key for it.
@@ -157,7 +167,9 @@ class Keyring:
             raise PayloadError(given, "each once, in order", "it may have been replayed")
         if len(held.key) != size:
             raise PayloadError("a sealed body of another length than its key is for", "an unaltered body")
-        return held.key
+        if held.made is None:
+            held.made = make(held.key)
+        return held.made
 
     def _take(self, key_id: bytes) -> bytes:
         try:
@@ -174,7 +186,10 @@ class Keyring:
             number: of the message.
             last: whether no other comes under that key.
         """
-        self._receiving[seal, key_id].last = number
+        held = self._receiving[seal, key_id]
+        under_way, held.last = held.last >= 0, number
+        if under_way and not last:  # then all others that had begun were retired with its first message
+            return
         begun = [known for (name, known), held in self._receiving.items() if name == seal and held.last >= 0]
         for known in begun:  # others are only named by somebody so far, and may still come
             if last or known != key_id:

@@ -56,6 +56,8 @@ class Law(enum.Enum):
     ROUND_TRIP = "decoding gives back what was encoded within the stated distortion"
     ADDITIVE = "the sum of what several send decodes to the sum of what each decodes to"
     REFUSES = "input that is not finite or has another length raises our error"
+    SUMMED = "what opens is the weighted sum of those that sent, to the last bit, whoever falls silent"
+    FRESH = "equal inputs never travel as equal bytes"
     TAMPERED = "a sealed body with any byte altered, cut off or added is refused"
     ELSEWHERE = "a sealed body is refused under another identity, with another key, and when it comes again"
 
@@ -103,6 +105,8 @@ class VectorLayer(Part):
 
     kind = "vector layer"
     laws = frozenset({Law.SAME_KEY, Law.ROUND_TRIP, Law.REFUSES})
+    one_sided: ClassVar[bool] = False
+    """Whether `decode` leaves what an honest `encode` gave as it is, so that sums of vectors need no decoding."""
 
     @abc.abstractmethod
     def encode(self, x: Float32[np.ndarray, " d"], at: At) -> Float32[np.ndarray, " d"]:

@@ -64,13 +64,13 @@ def seal_body(seals: Sequence[Seal], body: Bytes, header: Frame, keys: Keyring |
     if not seals:
         return body
     keys, clock = _required(seals, keys), time.perf_counter()
-    identity = keys.associated(header)
+    identity, length = keys.associated(header), len(body)
     try:
         for seal in seals:
             body = seal.seal(body, identity, keys)
     finally:
         keys.account.seconds += time.perf_counter() - clock
-    keys.account.bytes += added(seals)
+    keys.account.bytes += len(body) - length
     return body
 
 

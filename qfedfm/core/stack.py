@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from qfedfm.core import wire
+from qfedfm.core.additive import AdditiveCodec
 from qfedfm.core.cohort import ClientId, Cohort, Reduced, State, client_weights
 from qfedfm.core.collect import Collector, MatrixCollector, SumCollector
 from qfedfm.core.errors import PayloadError, StackError
@@ -21,8 +22,9 @@ from qfedfm.core.layout import Layout
 from qfedfm.core.parts import At, Codec, CohortLayer, Part, Reduce, ServerAt, SumReduce, VectorLayer
 from qfedfm.core.registry import describe
 from qfedfm.core.seals import Seal, added, open_body, seal_body
+from qfedfm.core.summed import SummedLayer, check_summed
 
-_ORDER = {"vector layer": 0, "codec": 1, "seal": 2, "cohort layer": 3}
+_ORDER = {"vector layer": 0, "codec": 1, "summed layer": 2, "seal": 3, "cohort layer": 4}
 _MOST_CLIENTS = 2**16
 
 
@@ -35,25 +37,37 @@ class Stack:
     cohort_layers: tuple[CohortLayer, ...]
     reduce: Reduce
     seals: tuple[Seal, ...] = ()
+    summed: SummedLayer | None = None
+
+    @property
+    def _client_halves(self) -> tuple[Part, ...]:
+        summed = () if self.summed is None else (self.summed,)
+        return (*self.vector_layers, self.codec, *summed, *self.seals)
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """All parts in the order of an update's path."""
-        return (*self.vector_layers, self.codec, *self.seals, *self.cohort_layers, self.reduce)
+        return (*self._client_halves, *self.cohort_layers, self.reduce)
+
+    @property
+    def messages(self) -> int:
+        """The most messages between a client and the server in a round, in either direction."""
+        return 1 if self.summed is None else self.summed.messages
 
     @property
     def digest(self) -> bytes:
         """Eight bytes that stand for the client halves and their configuration; part of every payload's header."""
-        text = json.dumps([describe(part) for part in (*self.vector_layers, self.codec, *self.seals)], sort_keys=True)
+        text = json.dumps([describe(part) for part in self._client_halves], sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 
 
-def stack(*layers: VectorLayer | Codec | Seal | CohortLayer, reduce: Reduce) -> Stack:
+def stack(*layers: VectorLayer | Codec | SummedLayer | Seal | CohortLayer, reduce: Reduce) -> Stack:
     """Composes an aggregator from layers, in the order of an update's path, and a reduce.
 
     Raises:
-        StackError: something that is no layer or no reduce, layers out of order, two codecs, a seal twice, or merged
-            rows under a reduce that judges single clients.
+        StackError: something that is no layer or no reduce, layers out of order, two codecs or summed layers, a seal
+            twice, merged rows under a reduce that judges single clients, or a summed layer beside something that needs
+            more than a sum (`check_summed`).
 
     Example:
         >>> from qfedfm.reduces.mean import Mean
@@ -66,11 +80,11 @@ def stack(*layers: VectorLayer | Codec | Seal | CohortLayer, reduce: Reduce) -> 
     if reduce.kind != "reduce":
         raise StackError(f"{reduce.kind} {reduce.name!r} as the reduce", "a reduce")
     for before, after in itertools.pairwise(layers):
-        if before.kind == after.kind == "codec":
-            raise StackError(f"two codecs, {before.name!r} and {after.name!r}", "one", "remove one of them")
+        if before.kind == after.kind and before.kind in ("codec", "summed layer"):
+            raise StackError(f"two {before.kind}s, {before.name!r} and {after.name!r}", "one", "remove one of them")
         if _ORDER[before.kind] > _ORDER[after.kind]:
             given = f"{after.kind} {after.name!r} after {before.kind} {before.name!r}"
-            raise StackError(given, "vector layers, a codec, seals, cohort layers", "reorder the layers")
+            raise StackError(given, f"the order {', '.join(f'{kind}s' for kind in _ORDER)}", "reorder the layers")
     codecs = [layer for layer in layers if isinstance(layer, Codec)]
     seals = tuple(layer for layer in layers if isinstance(layer, Seal))
     if len({seal.name for seal in seals}) < len(seals):
@@ -83,7 +97,11 @@ def stack(*layers: VectorLayer | Codec | Seal | CohortLayer, reduce: Reduce) -> 
         given = f"reduce {reduce.name!r} above {merging[0]!r}, which merges the rows of several clients"
         raise StackError(given, "rows that are single clients", "remove the layer or choose another reduce")
     vector_layers = tuple(layer for layer in layers if isinstance(layer, VectorLayer))
-    return Stack(vector_layers, codecs[0] if codecs else Float32Codec(), cohort_layers, reduce, seals)
+    codec = codecs[0] if codecs else Float32Codec()
+    summed = next((layer for layer in layers if isinstance(layer, SummedLayer)), None)
+    if summed is not None:
+        check_summed(summed, vector_layers, codec, cohort_layers, reduce)
+    return Stack(vector_layers, codec, cohort_layers, reduce, seals, summed)
 
 
 @dataclass(frozen=True)
@@ -131,8 +149,10 @@ class Bound:
         Raises:
             PayloadError: the delta is not finite or has the wrong length.
             KeyShortageError: a seal finds no key.
-            StackError: there are seals and no keys.
+            StackError: there are seals and no keys, or a summed layer, under which no update travels by itself.
         """
+        if self.stack.summed is not None:
+            raise StackError(f"one update under {self.stack.summed.name!r}", "the sum of a round", "use an experiment")
         require_finite(delta, self.layout)
         holding = self.holding(at.client)
         delta, at = holding.narrow(delta), replace(at, layout=holding.layout)
@@ -234,6 +254,7 @@ def bind(
     cohort: int,
     validation: int,
     held: Held | None = None,
+    max_weight: int = 1,
 ) -> Bound:
     """Binds an aggregator to the size of an experiment.
 
@@ -244,16 +265,20 @@ def bind(
         cohort: the number of updates that a full round brings.
         validation: rows of validation data that the server holds.
         held: what each client holds; None where all hold all.
+        max_weight: the largest sample weight of a client, which a summed layer's modulus has to have room for.
 
     Raises:
         StackError: a client id that a header cannot hold or that occurs twice, a full round with too few updates for a
-            part, a reduce that needs validation data where there is none, or a part that compares whole updates where
-            clients hold different ranks.
+            part, a reduce that needs validation data where there is none, a part that compares or adds whole updates
+            where clients hold different ranks, or a modulus that sums could overflow.
+        ConfigError: too few clients for what a summed layer assumes of them.
     """
     if len(set(population)) != len(population) or not all(0 <= client < wire.EVERYONE for client in population):
         raise StackError(f"client ids {population}", f"different numbers from 0 to {wire.EVERYONE - 1}")
     if held is not None:
         _refuse_holes(aggregator)
+    if aggregator.summed is not None and isinstance(aggregator.codec, AdditiveCodec):
+        aggregator.summed.check(cohort, aggregator.codec.bound, max_weight)
     bound = Bound(aggregator, layout, population, held)
     needed = bound.minimum_clients()
     if cohort < needed:
@@ -266,7 +291,8 @@ def bind(
 
 
 def _refuse_holes(aggregator: Stack) -> None:
-    parts = [*aggregator.cohort_layers, *([] if aggregator.reduce.per_holder else [aggregator.reduce])]
+    one_sum = [] if aggregator.summed is None else [aggregator.summed]
+    parts = [*one_sum, *aggregator.cohort_layers, *([] if aggregator.reduce.per_holder else [aggregator.reduce])]
     if parts:
         given = f"{parts[0].kind} {parts[0].name!r} over clients that hold different ranks"
         raise StackError(given, "rows that all hold all coordinates", "leave capacities out, or reduce by the mean")

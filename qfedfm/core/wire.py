@@ -30,6 +30,7 @@ from qfedfm.core.errors import PayloadError
 _IDENTITY = struct.Struct("<4sBBHIII8s8sQ")
 _HEADER = struct.Struct(_IDENTITY.format + "Q")
 _MAGIC, _VERSION = b"QFFM", 1
+_BITS = {"direction": 8, "epoch": 32, "round": 32, "client": 32, "samples": 64}
 _CHECKSUM = 8
 OVERHEAD = _HEADER.size + _CHECKSUM
 """Bytes of a payload that are not body: 60."""
@@ -59,16 +60,17 @@ class Frame:
         Raises:
             PayloadError: a field does not fit its place in the header.
         """
-        for name, bits in (("direction", 8), ("epoch", 32), ("round", 32), ("client", 32), ("samples", 64)):
-            if not 0 <= getattr(self, name) < 2**bits:
-                raise PayloadError(f"{name} {getattr(self, name)}", f"0 to 2^{bits} − 1")
         if len(self.layout) != 8 or len(self.stack) != 8:
             given = f"layout and stack of {len(self.layout)} and {len(self.stack)} bytes"
             raise PayloadError(given, "8 bytes each")
-        return _IDENTITY.pack(
-            _MAGIC, _VERSION, self.direction, 0, self.epoch, self.round, self.client,
-            self.layout, self.stack, self.samples,
-        )  # fmt: skip
+        try:
+            return _IDENTITY.pack(
+                _MAGIC, _VERSION, self.direction, 0, self.epoch, self.round, self.client,
+                self.layout, self.stack, self.samples,
+            )  # fmt: skip
+        except struct.error:
+            name, bits = next((name, bits) for name, bits in _BITS.items() if not 0 <= getattr(self, name) < 2**bits)
+            raise PayloadError(f"{name} {getattr(self, name)}", f"0 to 2^{bits} − 1") from None
 
 
 def frame(body: Bytes, header: Frame) -> bytes:

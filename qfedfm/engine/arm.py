@@ -102,7 +102,7 @@ class Method(BaseModel):
 
     Args:
         reduce: the reduce, by name or as a table of its name and options.
-        layers: vector layers, a codec, seals, cohort layers, in the order of an update's path.
+        layers: vector layers, a codec, a summed layer, seals, cohort layers, in the order of an update's path.
         server: the server optimiser.
         local: the local method.
         training: settings that differ from the experiment's ``[training]`` for this method only.
@@ -166,7 +166,7 @@ class Arm:
         return self.entry, find(Selector.kind, self.selector.name)
 
 
-_LAYER_KINDS = ("vector layer", "codec", "seal", "cohort layer")
+_LAYER_KINDS = ("vector layer", "codec", "summed layer", "seal", "cohort layer")
 
 
 def build_arm(name: str, method: Method, training: Training, participation: Participation) -> Arm:

@@ -20,11 +20,12 @@ from qfedfm.engine.chain import Way
 from qfedfm.engine.clusters import Clusters
 from qfedfm.engine.downlink import Sent, send_down
 from qfedfm.engine.evaluate import accuracy, judge, mean_loss
+from qfedfm.engine.masks import without_late
 from qfedfm.engine.memories import Memories
 from qfedfm.engine.security import Spent
 from qfedfm.engine.setting import Setting
 from qfedfm.engine.state import RunState
-from qfedfm.engine.uplink import Uplink
+from qfedfm.engine.summed import uplink_of
 from qfedfm.incentives.selector import Watcher
 
 Outputs = Float32[np.ndarray, "_ classes"]
@@ -110,9 +111,8 @@ class OpenRound:
         with phase("data"):
             jobs = [self._assignment.job(client) for client in self._who.invited if client not in silent]
         self.jobs: tuple[Job, ...] = tuple(jobs)
-        most, self._spent = max(len(jobs) - len(self._who.late), 0), before
-        late, models = frozenset(self._who.late), self._sent.models
-        self._uplink = Uplink(setting, self._memories, state, late, most, models, self._watcher)
+        self._spent = before
+        self._uplink = uplink_of(setting, state, self._memories, self._who, self._sent, self._watcher)
         attack, answering = setting.drawn.attack, {job.client for job in jobs}
         self._watched = attack is not None and attack.omniscient and bool(setting.hostile & answering)
         self._held: list[Trained] = []
@@ -130,6 +130,8 @@ class OpenRound:
             invited = setting.participation.invite(selector, self._state.selector, key, self._round, clients)
         self._selected = {SELECTOR + name: value for name, value in invited.diagnostics.items()}
         self._who = setting.participation.draw(key, self._round, clients, invited.clients)
+        if setting.masks is not None:
+            self._who = without_late(self._who)
         size = setting.bound.layout.size
         self._watcher = Watcher(size, setting.key.fold("selector", "sketch")) if selector.watches else None
 
@@ -267,7 +269,7 @@ class OpenRound:
             **found,
             "train_loss": float(np.mean(self._losses)) if self._losses else None,
             "uplink_bytes": uplink.bytes,
-            "downlink_bytes": self._sent.bytes,
+            "downlink_bytes": self._sent.bytes + uplink.down_bytes,
             "participants": list(uplink.participants),
             "hostile": sorted(self._setting.hostile & set(who.invited)),
             "dropped": list(who.dropped),
@@ -279,6 +281,7 @@ class OpenRound:
             "server_seconds": self._server_seconds,
             "train_seconds": self._train_seconds + uplink.client_seconds,
             **_sealing(self._setting, self._spent),
+            **uplink.notes,
             **tuned,
             **({"clusters": {str(client): label for client, label in sorted(members.items())}} if members else {}),
         }

@@ -215,18 +215,20 @@ def check_keys(arm: Arm, aggregator: Stack, ends: Ends | None) -> None:
 def predicted_key_bits(stages: Sequence[Setting], rounds: Sequence[int]) -> int:
     """The most bits of key that the stages of a run need, each with its number of rounds.
 
-    A client gets one message and sends one in every round that it is invited to. Their lengths are at most those of the
-    model with the local method's state, and of `Codec.largest`.
+    A client gets one message and sends one in every round that it is invited to, and under a summed layer some more.
+    Their lengths are at most those of the model with the local method's state, and of `Codec.largest`; a seal whose key
+    depends on them does not stand above a summed layer.
     """
     total = 0
     for stage, count in zip(stages, rounds, strict=True):
         bound, layout = stage.bound, stage.bound.layout
+        messages = count * bound.stack.messages
         clients = len(bound.population)
         state = sum(int(np.asarray(value).size) for value in stage.arm.local.server(layout).values())
         for largest in (bound.stack.codec.largest(layout), 4 * (layout.size + state) + 2 * wire.OVERHEAD):
             length = largest
             for seal in bound.stack.seals:
-                each = stage.participation.cohort(clients) * count * seal.key_bytes(1, length)
-                total += 8 * min(each, clients * seal.key_bytes(count, length))
+                each = stage.participation.cohort(clients) * messages * seal.key_bytes(1, length)
+                total += 8 * min(each, clients * seal.key_bytes(messages, length))
                 length += seal.overhead
     return total

@@ -24,6 +24,7 @@ from qfedfm.engine.evaluate import Tested
 from qfedfm.engine.experiment import Experiment, Hostile
 from qfedfm.engine.keysources import Links
 from qfedfm.engine.machine import client_engine
+from qfedfm.engine.masks import Masks, check_summed
 from qfedfm.engine.security import Ends, check_keys, predicted_key_bits
 from qfedfm.incentives.participation import Participation
 from qfedfm.split import Federation
@@ -124,6 +125,7 @@ class Setting:
         federation: of a method with a topology what that plays its rounds on, else None.
         later: of a method with stages the later ones, each with its first round.
         ends: the keys of the run; None where nothing is sealed.
+        masks: the parties of a summed layer; None where the server decodes single updates.
     """
 
     arm: Arm
@@ -138,6 +140,7 @@ class Setting:
     federation: Federation | None = None
     later: tuple[tuple[int, Setting], ...] = ()
     ends: Ends | None = field(default=None, repr=False)
+    masks: Masks | None = field(default=None, repr=False)
 
     def of(self, round_: int) -> Setting:
         """The setting of the stage that a round belongs to."""
@@ -210,9 +213,11 @@ class Bench:
     ) -> Setting:
         """One run of a method on a seed, with all its stages."""
         kept = InMemory() if states is None else states
-        ends = self.experiment.security.ends(f"{self.experiment.digest}/{arm.name}/{seed}", self.epoch, self.links)
+        run = f"{self.experiment.digest}/{arm.name}/{seed}"
+        ends = self.experiment.security.ends(run, self.epoch, self.links)
         parts = [one for _, one in arm.later]
         stages = [self._stage(one, seed, rounds, test, kept, ends) for one in (arm, *parts)]
+        stages = [replace(one, masks=self._masks(run, one)) for one in stages]
         starts = [first for first, _ in arm.later]
         if ends is not None:
             lengths = [stop - start for start, stop in itertools.pairwise([1, *starts, rounds + 1])]
@@ -226,7 +231,9 @@ class Bench:
         held = held_by(arm, layout, drawn.key, clients)
         aggregator = self.experiment.security.sealed(arm.aggregator)
         check_keys(arm, aggregator, ends)
-        bound = bind(aggregator, layout, clients, cohort=invited, validation=validation, held=held)
+        check_summed(arm, aggregator)
+        most = max(drawn.sizes)
+        bound = bind(aggregator, layout, clients, cohort=invited, validation=validation, held=held, max_weight=most)
         arm.selector.check(len(clients), invited)
         personal = arm.aggregator.reduce.personal
         if personal and (arm.local.server(layout) or arm.down is not None):
@@ -238,6 +245,9 @@ class Bench:
         return Setting(
             arm, bound, drawn, self.engine, participation, rounds, self.epoch, test, states, federation, ends=ends
         )
+
+    def _masks(self, run: str, stage: Setting) -> Masks | None:
+        return Masks.of(run, stage.bound.stack, stage.drawn.clients, self.links)
 
     def _federation(self, arm: Arm, drawn: Drawn, rounds: int) -> Federation | None:
         if arm.topology is None:

@@ -49,6 +49,11 @@ class Uplink:
         watcher: looks at each update that is counted, where the selector wants to know them.
     """
 
+    down_bytes = 0
+    """Nothing goes down in answer to an update."""
+    notes: Mapping[str, Any] = {}
+    """Nothing besides what every record says."""
+
     def __init__(
         self,
         setting: Setting,
@@ -138,7 +143,10 @@ class Uplink:
         return decoded, mirror
 
     def _at(self, client: ClientId) -> At:
-        setting = self._setting
-        key = setting.key.fold("layers", self._round, client)
-        samples = len(setting.split.train[client])
-        return At(setting.epoch, self._round, client, key, setting.bound.layout, samples, self._models.get(client))
+        return at_of(self._setting, self._round, client, self._models.get(client))
+
+
+def at_of(setting: Setting, round_: int, client: ClientId, model: Float32[np.ndarray, " d"] | None) -> At:
+    """Where a client's half of a round is; ``model`` is what it started from."""
+    key = setting.key.fold("layers", round_, client)
+    return At(setting.epoch, round_, client, key, setting.bound.layout, len(setting.split.train[client]), model)

@@ -69,11 +69,11 @@ class AesGcm(Seal):
     def seal(self, body: Bytes, identity: bytes, keys: Keyring) -> Bytes:
         if len(body) > _LONGEST:
             raise PayloadError(f"a body of {len(body)} bytes to seal", f"at most {_LONGEST}", "choose a smaller codec")
-        turn = keys.send(self.name, _KEY, self.messages)
+        turn = keys.send(self.name, _KEY, self.messages, make=_cipher)
         number = _NUMBER.pack(turn.number)
         sealed = np.empty(self.overhead + len(body), np.uint8).data  # which is not filled with zeros first
         sealed[:_START] = turn.key_id + number
-        _cipher(turn.key).encrypt_into(_nonce(number), body, identity, sealed[_START:])
+        turn.key.encrypt_into(_nonce(number), body, identity, sealed[_START:])
         return sealed
 
     def open(self, body: Bytes, identity: bytes, keys: Keyring) -> Bytes:
@@ -84,9 +84,9 @@ class AesGcm(Seal):
         (number,) = _NUMBER.unpack(packed)
         if number >= self.messages:
             raise PayloadError(f"message {number} under a key", f"at most {self.messages} messages under one")
-        key = keys.receive(self.name, key_id, number, _KEY)
+        cipher = keys.receive(self.name, key_id, number, _KEY, make=_cipher)
         try:
-            opened: bytes = _cipher(key).decrypt(_nonce(packed), view[_START:], identity)
+            opened: bytes = cipher.decrypt(_nonce(packed), view[_START:], identity)
         except qkd("cryptography.exceptions").InvalidTag:
             raise PayloadError("a sealed body that is not authentic", "one sealed for this place, unaltered") from None
         keys.accept(self.name, key_id, number, last=number + 1 == self.messages)

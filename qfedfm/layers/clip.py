@@ -37,6 +37,7 @@ class Clip(VectorLayer):
     clipping_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
     laws = VectorLayer.laws - {Law.ROUND_TRIP}
+    one_sided = True
     exempt = {Law.ROUND_TRIP: "an update longer than clipping_norm is shortened on purpose"}  # noqa: RUF012
 
     def __post_init__(self) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
-_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-"""Its 64 windows of six bits all differ, so that its product with 1 << i tells i."""
-_WINDOW = np.argsort(_DE_BRUIJN << np.arange(64, dtype=np.uint64) >> np.uint64(58))
+_BARE = ir.Constant(ir.IntType(1), 1)
+"""Whether a word of zeros may give anything."""
 _ONE, _ALL = np.uint64(1), np.uint64(2**64 - 1)
 
 
@@ -41,20 +42,32 @@ class State(NamedTuple):
     left: np.ndarray
 
 
-@njit(nogil=True)
+@intrinsic
 @no_type_check
-def place_of(bit):
-    """Which bit of the word is set, of a word with one."""
-    return _WINDOW[np.int64((bit * _DE_BRUIJN) >> np.uint64(58))]
+def _ones(_context, _word):
+    """How many bits of a word are set: an instruction of its own, as the next two are."""
+    return types.uint64(types.uint64), lambda _, builder, __, given: builder.ctpop(given[0])
+
+
+@intrinsic
+@no_type_check
+def _zeros_below(_context, _word):
+    """How many bits below the lowest that is set."""
+    return types.int64(types.uint64), lambda _, builder, __, given: builder.cttz(given[0], _BARE)
+
+
+@intrinsic
+@no_type_check
+def _zeros_above(_context, _word):
+    """How many bits above the highest that is set."""
+    return types.int64(types.uint64), lambda _, builder, __, given: builder.ctlz(given[0], _BARE)
 
 
 @njit(nogil=True)
 @no_type_check
 def parity(word):
     """Of the bits of a word."""
-    for shift in (32, 16, 8, 4, 2, 1):
-        word ^= word >> np.uint64(shift)
-    return word & _ONE
+    return _ones(word) & _ONE
 
 
 @njit(nogil=True)
@@ -80,9 +93,7 @@ def last_until(words, place):
     while word == 0:
         at -= 1
         word = words[at]
-    for shift in (1, 2, 4, 8, 16, 32):
-        word |= word >> np.uint64(shift)
-    return at * 64 + place_of(word ^ (word >> _ONE))
+    return at * 64 + 63 - _zeros_above(word)
 
 
 @njit(nogil=True)
@@ -94,7 +105,7 @@ def first_from(words, place):
     while word == 0:
         at += 1
         word = words[at]
-    return at * 64 + place_of(word & (~word + _ONE))
+    return at * 64 + _zeros_below(word)
 
 
 @njit(nogil=True)

@@ -24,7 +24,9 @@ def grow(degrees, rows, lifting):
     """Progressive edge growth: each edge goes where it closes the longest cycle, there to the emptiest row.
 
     Of equals it takes the check to which the fewest shortest paths lead, then one by an arithmetic that is the same on
-    every machine.
+    every machine. Cycles of more than six edges count as long where bits have more than three checks. Columns of two
+    entries keep long cycles in the table itself: two cycles of it that share a row lift to a closed path of twice their
+    length whatever the shifts are, and one through bits of two checks is a codeword.
     """
     columns = len(degrees)
     fullest = -(-degrees.sum() // rows)
@@ -34,9 +36,10 @@ def grow(degrees, rows, lifting):
     number = 1
     for column in range(columns):
         for _ in range(degrees[column]):
-            _spread(table, column, depth, paths)
+            _spread(table, column, depth, paths, lifting * rows if degrees[column] <= 3 else 2)
             number = (number * 1103515245 + 12345) % 2147483648
-            row, place = _choose(table[:, column], filled, fullest, depth, paths, number)
+            tabular = degrees[column] == 2
+            row, place = _choose(table[:, column], filled, fullest, depth, paths, number, tabular)
             table[row, column] = (lifting - place) % lifting
             filled[row] += 1
     return table
@@ -44,10 +47,10 @@ def grow(degrees, rows, lifting):
 
 @njit(nogil=True)
 @no_type_check
-def _spread(table, column, depth, paths):
-    """Distance of every check from bit (column, 0), far away where there is no path, and the number of shortest paths.
+def _spread(table, column, depth, paths, levels):
+    """Distance of every check from bit (column, 0) and the number of shortest paths, a level of distance at a time.
 
-    Both are found a level at a time for all that may be reached at it.
+    Checks to which no path leads, or none of so many levels, are far away.
     """
     rows, columns = table.shape
     lifting = depth.shape[1]
@@ -67,6 +70,8 @@ def _spread(table, column, depth, paths):
                     _add(told[: lifting - shift], new[c, shift:])
                     _add(told[lifting - shift :], new[c, :shift])
             left -= _reach(told, depth[row], paths[row], level)
+        if level + 1 == levels:
+            break
         new[:] = 0
         for row in range(rows):
             told[:] = paths[row] * (depth[row] == level)
@@ -104,7 +109,7 @@ def _reach(told, depth, paths, level):
 
 @njit(nogil=True)
 @no_type_check
-def _choose(entries, filled, fullest, depth, paths, number):
+def _choose(entries, filled, fullest, depth, paths, number, tabular):
     """The row and the place in it of the best check for the next edge of a column with these entries."""
     rows, lifting = depth.shape
     best_row, best_place, best_depth = -1, -1, -(1 << 30)
@@ -112,10 +117,11 @@ def _choose(entries, filled, fullest, depth, paths, number):
         row = (r + number) % rows
         if entries[row] >= 0:
             continue
-        behind = 1 << 22 if filled[row] >= fullest else 0
+        behind = 1 << 29 if filled[row] >= fullest else 0
+        nearest = depth[row].min() if tabular else 0
         for i in range(lifting):
             place = (i + number) % lifting
-            away = depth[row, place] - behind
+            away = depth[row, place] + 1024 * min(nearest, 1 << 18) - behind
             better = away > best_depth
             if away == best_depth:
                 degree, least = filled[row], filled[best_row]

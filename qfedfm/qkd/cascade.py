@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from qfedfm.core.errors import ConfigError, PayloadError, nearest
-from qfedfm.qkd.cascade_search import Search
+from qfedfm.qkd.cascade_search import KERNELS, Search
 from qfedfm.qkd.channel import ALICE, BOB, Channel, pack_bits, unpack_bits
 from qfedfm.qkd.entropy import Entropy
+from qfedfm.qkd.extra import qkd
 from qfedfm.qkd.reconciliation import Reconciled
 
 SEED_BYTES = 16
@@ -61,7 +62,7 @@ VARIANTS: Mapping[str, Variant] = {
 }
 """By name: Brassard and Salvail, EUROCRYPT '93 (1994); Yan et al., ICNC 2008; and parts of blocks used again after
 Martinez-Mateo et al., QIC 15, 453 (2015), arXiv 1407.3257, with sizes of our own. The first two search all odd blocks
-of a pass at once, as the programs behind the published figures do."""
+of a pass at once; that the programs behind the published figures do so is our reading of those figures."""
 
 
 class Party:
@@ -78,12 +79,11 @@ class Party:
     def __init__(
         self, bits: UInt8[np.ndarray, "frames n"], sizes: tuple[int, ...], variant: Variant, seed: bytes, corrects: bool
     ) -> None:
-        from qfedfm.qkd import _cascade
-
+        kernels = qkd(KERNELS)
         frames, n = bits.shape
         self._search = Search(frames, n, sizes, seed, reuse=variant.reuse, share=variant.share)
         self._frames, self._corrects = frames, corrects
-        self._words = _cascade.sliced(bits)
+        self._words = kernels.sliced(bits)
         self._running = np.empty((len(sizes), len(self._words), n + 1), np.uint64)
         self._ready = 0
         self._said: np.ndarray | None = None
@@ -120,9 +120,8 @@ class Party:
 
     def frames(self) -> UInt8[np.ndarray, "frames n"]:
         """Its bits as they are now."""
-        from qfedfm.qkd import _cascade
-
-        found: np.ndarray = _cascade.unsliced(self._current(), self._frames)
+        kernels = qkd(KERNELS)
+        found: np.ndarray = kernels.unsliced(self._current(), self._frames)
         return found
 
     def _current(self) -> np.ndarray:
@@ -138,15 +137,14 @@ class Party:
 
     def _parities(self) -> np.ndarray:
         """Own answers to the present questions; running parities of the passes that just began come first."""
-        from qfedfm.qkd import _cascade
-
+        kernels = qkd(KERNELS)
         asked = self._search.questions
         if self._ready < self._search.opened:
             words = self._current()
             for step in range(self._ready, self._search.opened):
-                _cascade.accumulate(words, self._search.order[step], self._running[step])
+                kernels.accumulate(words, self._search.order[step], self._running[step])
             self._ready = self._search.opened
-        found: np.ndarray = _cascade.parities(self._running, asked.frame, asked.step, asked.start, asked.stop)
+        found: np.ndarray = kernels.parities(self._running, asked.frame, asked.step, asked.start, asked.stop)
         return found
 
 

@@ -8,6 +8,9 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from qfedfm.core.errors import PayloadError
+from qfedfm.qkd.extra import qkd
+
+KERNELS = "qfedfm.qkd._cascade"
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,12 @@ class Search:
     """
 
     def __init__(self, frames: int, n: int, sizes: tuple[int, ...], seed: bytes, *, reuse: bool, share: int) -> None:
-        from qfedfm.qkd import _cascade
-
-        self._kernels, self._share = _cascade, share
+        kernels = qkd(KERNELS)
+        self._kernels, self._share = kernels, share
         order, place = _orders(seed, len(sizes), n)
         shape = (frames, len(sizes), n // 64 + 1)
         cut, odd, turned = (np.zeros(shape, np.uint64) for _ in range(3))
-        self._state = _cascade.State(
+        self._state = kernels.State(
             sizes=np.array(sizes),
             order=order,
             place=place,
@@ -131,11 +133,10 @@ class Search:
 
 def _orders(seed: bytes, passes: int, n: int) -> tuple[Int32[np.ndarray, "passes n"], Int32[np.ndarray, "passes n"]]:
     """The order of every pass and its inverse, from raw words, which are the same in every version of numpy."""
-    from qfedfm.qkd import _cascade
-
+    kernels = qkd(KERNELS)
     order, place = np.empty((2, passes, n), np.int32)
     order[0] = place[0] = np.arange(n)
     stream = np.random.PCG64(int.from_bytes(seed, "little"))
     for step in range(1, passes):
-        _cascade.shuffle(stream.random_raw(n), order[step], place[step])
+        kernels.shuffle(stream.random_raw(n), order[step], place[step])
     return order, place

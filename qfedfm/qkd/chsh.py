@@ -10,7 +10,8 @@ from jaxtyping import Int64
 
 from qfedfm.qkd.exchange import Half
 
-_SIGNS = np.array([[1, -1], [1, 1]])
+SIGNS = np.array([[1, -1], [1, 1]])
+"""Of the four correlations in S, by Alice's setting and Bob's."""
 _LARGEST = 2 * math.sqrt(2)
 
 
@@ -70,7 +71,7 @@ def chsh(counts: Int64[np.ndarray, "2 2 2 2"]) -> Chsh:
     correlation = (2 * equal - total) / np.maximum(total, 1)
     variance = np.full((2, 2), np.inf)
     np.divide(1 - correlation**2, total - 1, out=variance, where=total > 1)
-    return Chsh(float((_SIGNS * correlation).sum()), math.sqrt(variance.sum()))
+    return Chsh(float((SIGNS * correlation).sum()), math.sqrt(variance.sum()))
 
 
 def werner_chsh(qber: float) -> float:

@@ -49,7 +49,7 @@ def estimate(sifted: Sifted, sample: Sample, channel: Channel, entropy: Entropy)
         PayloadError: a message that arrives is not of the right form, or names a bit that may not be told or used.
     """
     tested = _draw(sifted.test, sample.test, entropy)
-    if bool((tested == sifted.key).all()) and tested.any():
+    if sample.test is None and bool((tested == sifted.key).all()) and tested.any():
         raise ConfigError("a test of all bits that could be key", "a number of bits to test")
     chosen = _draw(sifted.key & ~tested, sample.key, entropy)
     public = np.concatenate([tested, chosen]).view(np.uint8)

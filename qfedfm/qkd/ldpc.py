@@ -17,6 +17,8 @@ from qfedfm.qkd.ldpc_decoder import Decoder
 from qfedfm.qkd.reconciliation import Reconciled
 
 SEED_BYTES = 16
+TAG_BITS = 32
+"""Of every frame; a wrong frame with Alice's syndrome has her tag with probability 2^−32."""
 
 
 class Party:
@@ -24,7 +26,7 @@ class Party:
 
     Args:
         bits: its string.
-        seed: of the order of bits, the same for both.
+        seed: of the order of bits and of the tags, the same for both.
         code: of all frames.
         length: bits of a frame but for the last, which may have fewer; zeros that both know lie evenly between them, so
             that the code is shortened without a change of its degrees, and fill the last.
@@ -38,6 +40,7 @@ class Party:
         self._places = np.arange(length) * code.bits // length
         self._frames = np.zeros((len(padded) // length, code.bits), np.uint8)
         self._frames[:, self._places] = padded.reshape(-1, length)
+        self._hash = generator.integers(0, 1 << TAG_BITS, code.bits, np.uint32)
         self.undecoded: Int64[np.ndarray, " live"] = np.arange(len(self._frames))
 
     @property
@@ -46,6 +49,11 @@ class Party:
         if not len(self.undecoded):
             return 0
         return min(1 + self._splits // 4, self._code.rows - self._splits)
+
+    def tag(self, frame: UInt8[np.ndarray, " n"]) -> UInt8[np.ndarray, " tag"]:
+        """Product of the frame with a random matrix that is drawn after the errors were made."""
+        packed = np.bitwise_xor.reduce(self._hash[frame == 1], initial=np.uint32(0))
+        return np.unpackbits(np.array([packed], ">u4").view(np.uint8))
 
     def bits(self) -> UInt8[np.ndarray, " m"]:
         """Its string as it is now, without the frames that stay undecoded."""
@@ -67,6 +75,10 @@ class Sender(Party):
         self._halves = np.stack([self._code.halves(frame) for frame in self._frames])
         whole: np.ndarray = self._halves[:, ::2] ^ self._halves[:, 1::2]
         return whole.ravel()
+
+    def tags(self) -> UInt8[np.ndarray, " m"]:
+        """Of all frames."""
+        return np.concatenate([self.tag(frame) for frame in self._frames])
 
     def hear(self, outcome: UInt8[np.ndarray, " live"]) -> None:
         """Learns which of the frames in question stay undecoded (1)."""
@@ -98,8 +110,9 @@ class Receiver(Party):
         self._qber, self._iterations = qber, iterations
         self._decoders: dict[int, Decoder] = {}
 
-    def open(self, syndromes: UInt8[np.ndarray, " m"]) -> UInt8[np.ndarray, " live"]:
-        """Hears the syndromes of all frames; 1 for those that stay undecoded."""
+    def open(self, syndromes: UInt8[np.ndarray, " m"], tags: UInt8[np.ndarray, " k"]) -> UInt8[np.ndarray, " live"]:
+        """Hears the syndromes and tags of all frames; 1 for those that stay undecoded."""
+        self._tags = tags.reshape(len(self._frames), TAG_BITS)
         told = syndromes.reshape(len(self._frames), self._code.rows, self._code.lifting)
         for number, (frame, those) in enumerate(zip(self._frames, told, strict=True)):
             known = np.ones(self._code.bits, bool)
@@ -119,9 +132,11 @@ class Receiver(Party):
 
     def _try(self, number: int, decoder: Decoder) -> None:
         if decoder.run(self._iterations):
-            self._frames[number] ^= decoder.errors
-        else:
-            self._decoders[number] = decoder
+            corrected = self._frames[number] ^ decoder.errors
+            if (self.tag(corrected) == self._tags[number]).all():
+                self._frames[number] = corrected
+                return
+        self._decoders[number] = decoder
 
     def _outcome(self) -> UInt8[np.ndarray, " live"]:
         before, self.undecoded = self.undecoded, np.array(sorted(self._decoders), np.int64)
@@ -140,8 +155,8 @@ class LDPC:
     binary entropy h the efficiency is f = disclosed / (n h(q)).
 
     Bob's answers, a bit for each frame in question, follow from Alice's syndromes and the error pattern; they are
-    counted as ``asked``. Frames that stay undecoded with every row split are dropped on both sides. A decoded frame has
-    Alice's syndrome, which a wrong frame may have as well: the verification hash decides.
+    counted as ``asked``. A frame is decoded when it has Alice's syndrome and her tag, which is a universal hash; those
+    that stay undecoded with every row split are dropped on both sides.
 
     The first call in a process compiles the inner loops, and the first with a new size or QBER grows a code; both take
     seconds. Strings much shorter than a frame disclose more than Cascade does.
@@ -256,8 +271,9 @@ def converse(alice: Sender, bob: Receiver, channel: Channel, code: Code) -> None
         body = channel.send(sender, f"ldpc {kind}", pack_bits(bits), leaked=len(bits))
         return unpack_bits(body, expected)
 
-    syndromes = alice.open()
-    outcome = bob.open(said(ALICE, "syndromes", syndromes, len(bob.undecoded) * code.rows * code.lifting))
+    frames = len(bob.undecoded)
+    syndromes = said(ALICE, "syndromes", alice.open(), frames * code.rows * code.lifting)
+    outcome = bob.open(syndromes, said(ALICE, "tags", alice.tags(), frames * TAG_BITS))
     while True:
         alice.hear(said(BOB, "undecoded", outcome, len(alice.undecoded)))
         if not alice.more:

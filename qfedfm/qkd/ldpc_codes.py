@@ -11,7 +11,10 @@ import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 
 from qfedfm.core.errors import ConfigError
+from qfedfm.qkd.extra import qkd
 
+KERNELS = "qfedfm.qkd._ldpc"
+"""Imported with numba where it is used."""
 COLUMNS = 256
 """Of the table of every code: a frame has 256·Z bits."""
 ROWS = range(8, 161)
@@ -81,10 +84,8 @@ class Code:
 
     def halves(self, bits: UInt8[np.ndarray, " n"]) -> UInt8[np.ndarray, "halves z"]:
         """Syndrome with all rows split."""
-        from qfedfm.qkd import _ldpc
-
         columns, shifts, starts = self.edges
-        found: np.ndarray = _ldpc.syndrome(bits, starts, columns, shifts, self.lifting)
+        found: np.ndarray = qkd(KERNELS).syndrome(bits, starts, columns, shifts, self.lifting)
         return found
 
     def syndromes(self, bits: UInt8[np.ndarray, " n"]) -> UInt8[np.ndarray, "rows z"]:
@@ -142,9 +143,8 @@ def grown(rows: int, lifting: int) -> Code:
 
     Raises:
         ConfigError: rows or lifting out of range.
+        MissingExtraError: numba is not installed.
     """
-    from qfedfm.qkd import _ldpc
-
     if rows not in ROWS or lifting < 1:
         raise ConfigError(f"a code of {rows} rows lifted {lifting} times", f"{ROWS[0]} to {ROWS[-1]} rows, lifting ≥ 1")
-    return Code(lifting, _ldpc.grow(column_degrees(rows), rows, lifting))
+    return Code(lifting, qkd(KERNELS).grow(column_degrees(rows), rows, lifting))

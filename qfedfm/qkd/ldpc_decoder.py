@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from qfedfm.qkd.ldpc_codes import Code
+from qfedfm.qkd.extra import qkd
+from qfedfm.qkd.ldpc_codes import KERNELS, Code
 
 
 class Decoder:
@@ -55,11 +56,9 @@ class Decoder:
 
     def run(self, iterations: int) -> bool:
         """Whether the errors found have the syndrome, after as many iterations at most."""
-        from qfedfm.qkd import _ldpc
-
         columns, shifts, _ = self._code.edges
         starts = self._code.starts(self._splits)
-        took: int = _ldpc.decode(self._odds, self._messages, self._wanted, starts, columns, shifts, iterations)
+        took: int = qkd(KERNELS).decode(self._odds, self._messages, self._wanted, starts, columns, shifts, iterations)
         return took > 0
 
     @property

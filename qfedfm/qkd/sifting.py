@@ -10,7 +10,10 @@ from jaxtyping import Bool, Int64, UInt8
 
 from qfedfm.core.body import Reader
 from qfedfm.core.errors import ConfigError, PayloadError
+from qfedfm.qkd.b92 import conclusive
 from qfedfm.qkd.channel import ALICE, BOB, Channel
+from qfedfm.qkd.chsh import SIGNS
+from qfedfm.qkd.e91 import CHSH_SETTINGS, KEY_SETTINGS
 from qfedfm.qkd.exchange import Exchange, Half
 
 _SETTINGS = 4
@@ -26,8 +29,7 @@ class Rule:
     Args:
         key: settings whose bits may become key, each with the XOR of the two bits of an undisturbed pulse.
         test: those whose bits may be tested, likewise; the same as ``key`` where there is one kind of bit.
-        conclusive: Bob keeps outcome 1 only, which in setting 0 means bit 1 and in setting 1 bit 0, and tells no
-            setting (B92).
+        conclusive: Bob keeps what `b92.conclusive` keeps, and tells no setting.
     """
 
     key: Pairs
@@ -38,9 +40,8 @@ class Rule:
         """What Bob announces: all his clicks, or the conclusive ones with their bits."""
         if not self.conclusive:
             return bob
-        kept = bob.bit == 1
-        count = int(kept.sum())
-        return Half(bob.pulse[kept], 1 - bob.basis[kept], np.zeros(count, np.uint8))
+        kept, bit = conclusive(bob.bit, bob.basis)
+        return Half(bob.pulse[kept], bit[kept], np.zeros(int(kept.sum()), np.uint8))
 
     def may(self, pairs: Pairs, alice: UInt8[np.ndarray, " m"], bob: UInt8[np.ndarray, " m"]) -> Bool[np.ndarray, " m"]:
         """Which pulses have one of these pairs of settings."""
@@ -63,8 +64,15 @@ MATCHING = Rule(key={(0, 0): 0}, test={(1, 1): 0})
 """BB84 with and without decoys, BBM92: key in Z, test in X."""
 CONCLUSIVE = Rule(key={(0, 0): 0}, test={(0, 0): 0}, conclusive=True)
 """B92: any conclusive bit may be key or be tested."""
-EKERT = Rule(key={(1, 0): 0, (2, 1): 0}, test={(0, 0): 0, (0, 2): 1, (2, 0): 0, (2, 2): 0})
-"""E91 with Alice at 0, π/8, π/4 and Bob at π/8, π/4, 3π/8: key at equal angles, test with S = E₀₀ − E₀₂ + E₂₀ + E₂₂.
+EKERT = Rule(
+    key=dict.fromkeys(KEY_SETTINGS, 0),
+    test={
+        (alice, bob): int(sign < 0)
+        for alice, signs in zip(CHSH_SETTINGS, SIGNS.tolist(), strict=True)
+        for bob, sign in zip(CHSH_SETTINGS, signs, strict=True)
+    },
+)
+"""E91: key at equal angles, test with S = E₀₀ − E₀₂ + E₂₀ + E₂₂.
 
 A pair of bits whose XOR is not the expected one has lost the game.
 """

@@ -42,8 +42,9 @@ class Regular:
     """A Harary graph over clients in a random order: each shares masks with the k/2 before and after it on a circle.
 
     Bell, Bonawitz, Gascón, Lepoint & Raykova, CCS 2020, eprint 2020/704. `regular` chooses the numbers. The order is
-    drawn from a hash of what all clients advertised, so that nobody chooses it; but a hostile server, which sees it
-    before it chooses who drops out, can isolate a client: the bounds hold for dropouts that do not depend on the graph.
+    drawn from a hash of what all clients advertised. The bounds hold for colluders and dropouts that do not depend on
+    it. A hostile server can make them depend: it sees the graph before it chooses who drops out, and a colluder whose
+    advert comes last can try adverts until the graph suits it. Either isolates a client.
 
     Differs from the paper: one graph for masks and shares; each client keeps a share of its own secrets; the order
     comes from a hash, not from the server.

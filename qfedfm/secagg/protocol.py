@@ -11,14 +11,17 @@ import numpy as np
 from jaxtyping import Int64
 
 from qfedfm.core.errors import ConfigError, QfedfmError
+from qfedfm.core.summed import Carrier, Direct, Opened
 from qfedfm.qkd.entropy import Entropy
 from qfedfm.secagg.client import Client, Step
 from qfedfm.secagg.identity import Identity
 from qfedfm.secagg.plan import Plan
-from qfedfm.secagg.server import Opened, Server
+from qfedfm.secagg.server import Server
 
 Input = tuple[Int64[np.ndarray, " d"], int]
 """A client's whole numbers and its sample weight."""
+Act = Callable[[Client, bytes], bytes]
+"""What a client does with a message of the server."""
 
 
 class Member:
@@ -67,7 +70,7 @@ class Played:
         opened: what the server learned.
         uplink: bytes from clients, by step.
         downlink: bytes to clients, by step that they answer.
-        seconds: of all parties together, by step; ``open`` is the server's last step.
+        seconds: by step, of all clients together; ``server``, ``add`` and ``open`` are the server's.
         refused: why clients were left out, by client.
     """
 
@@ -78,43 +81,133 @@ class Played:
     refused: Mapping[int, str]
 
 
-class _Round:
-    """Passes messages; clients fall silent at a step that is given, or when they refuse to go on."""
+class Round:
+    """One round with all its parties: `setup`, then `take` for each client that has an input, then `open`.
 
-    def __init__(self, server: Server, clients: Mapping[int, Client], silent: Mapping[int, Step]) -> None:
-        self.server, self.silent, self.clients = server, silent, dict(clients)
-        self.uplink: dict[str, int] = {}
-        self.downlink: dict[str, int] = {}
-        self.seconds: dict[str, float] = {}
-        self.refused: dict[int, str] = {}
+    Args:
+        plan: of the round.
+        members: the clients that it invites.
+        silent: from which step on a client says nothing more; what is sent to it counts until the server misses it.
+        keys: by client, keys of its links to others.
+        carrier: of the messages.
 
-    def step(self, step: Step, received: Mapping[int, bytes], act: Callable[[Client], bytes]) -> dict[int, bytes]:
-        """What the clients that are still there send."""
-        sent = {}
-        with _timed(self.seconds, step.name.lower()):
-            for number in sorted(self.clients):
-                if self.silent.get(number, Step.OVER) <= step or (step and number not in received):
-                    del self.clients[number]
-                    continue
-                try:
-                    sent[number] = act(self.clients[number])
-                except QfedfmError as error:
-                    self.refused[number] = str(error)
-                    del self.clients[number]
-        self.uplink[step.name.lower()] = sum(map(len, sent.values()))
-        self.downlink[step.name.lower()] = sum(len(received[number]) for number in self.clients if step)
-        return sent
+    Raises:
+        ConfigError: a member has played this round before.
+    """
 
-    def all(self, message: bytes) -> dict[int, bytes]:
+    def __init__(
+        self,
+        plan: Plan,
+        members: Mapping[int, Member],
+        *,
+        silent: Mapping[int, Step] | None = None,
+        keys: Mapping[int, Mapping[int, bytes]] | None = None,
+        carrier: Carrier | None = None,
+    ) -> None:
+        self._server = Server(plan, members[plan.clients[0]].publics)
+        self._clients = {client: members[client].join(plan, (keys or {}).get(client)) for client in plan.clients}
+        self._silent, self._carrier = silent or {}, carrier or Direct()
+        self._delivery: Mapping[int, bytes] = {}
+        self._sent: set[int] = set()
+        self._left: dict[int, str] = {}
+        names = [step.name.lower() for step in Step if step is not Step.OVER]
+        self.uplink, self.downlink = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+        self.seconds = dict.fromkeys([*names, "server", "add", "open"], 0.0)
+
+    @property
+    def refused(self) -> Mapping[int, str]:
+        """Why clients were left out so far."""
+        return {**self._left, **self._server.refused}
+
+    def setup(self) -> None:
+        """Adverts and shares.
+
+        Raises:
+            RoundError: too few clients are left.
+        """
+        adverts = self._step(Step.ADVERTISE, dict.fromkeys(self._clients, b""), lambda client, _: client.advertise())
+        with self._timed("server"):
+            roster = self._server.advertised(adverts)
+        dealt = self._step(Step.SHARE, self._all(roster), Client.share)
+        with self._timed("server"):
+            self._delivery = self._server.shared(dealt)
+
+    def take(self, client: int, q: Int64[np.ndarray, " d"], weight: int) -> bool:
+        """One client's input, masked and added at once; whether it is in the sum.
+
+        Args:
+            client: id.
+            q: whole numbers.
+            weight: sample weight.
+        """
+        if client not in self._clients:
+            return False
+        self._sent.add(client)
+        message = self._answer(
+            client, Step.MASK, self._delivery.get(client), lambda one, received: one.mask(received, q, weight)
+        )
+        if message is None:
+            return False
+        with self._timed("add"):
+            self._server.masked(client, message)
+        return client not in self._server.refused
+
+    def open(self) -> Opened:
+        """Survivors, signatures and shares, to the sum.
+
+        Raises:
+            RoundError: too few clients are left; nothing is opened.
+        """
+        self._silent = {**self._silent, **dict.fromkeys(set(self._clients) - self._sent, Step.MASK)}
+        for client in sorted(set(self._clients) - self._sent):
+            self._answer(client, Step.MASK, self._delivery.get(client), lambda _, received: received)
+        with self._timed("server"):
+            survivors = self._server.survivors()
+        consents = self._step(Step.CONSENT, self._all(survivors), Client.consent)
+        with self._timed("server"):
+            signed = self._server.consented(consents)
+        shares = self._step(Step.REVEAL, self._all(signed), Client.reveal)
+        with self._timed("open"):
+            return self._server.opened(shares)
+
+    def _all(self, message: bytes) -> dict[int, bytes]:
         """The same message for all who are still there."""
-        return dict.fromkeys(self.clients, message)
+        return dict.fromkeys(self._clients, message)
 
+    def _step(self, step: Step, received: Mapping[int, bytes], act: Act) -> dict[int, bytes]:
+        """What the clients that are still there send."""
+        answers = {number: self._answer(number, step, received.get(number), act) for number in sorted(self._clients)}
+        return {number: message for number, message in answers.items() if message is not None}
 
-@contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    begin = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - begin
+    def _answer(self, number: int, step: Step, received: bytes | None, act: Act) -> bytes | None:
+        """What the server gets of a client's answer; without one the client is out of the round."""
+        answer, name = None, step.name.lower()
+        with self._timed(name):
+            try:
+                arrived = self._deliver(number, name, received)
+                if arrived is not None and self._silent.get(number, Step.OVER) > step:
+                    sent = act(self._clients[number], arrived)
+                    self.uplink[name] += len(sent)
+                    answer = self._carrier.up(number, sent)
+            except QfedfmError as error:
+                self._left[number] = str(error)
+        if answer is None:
+            del self._clients[number]
+        return answer
+
+    def _deliver(self, number: int, name: str, message: bytes | None) -> bytes | None:
+        if not message:
+            return message
+        self.downlink[name] += len(message)
+        return self._carrier.down(number, message)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - begin
 
 
 def play(
@@ -147,21 +240,9 @@ def play(
         >>> played.opened.total.tolist(), played.opened.weight, played.opened.survivors
         ([14, -7], 7, (0, 1, 3))
     """
-    server = Server(plan, members[plan.clients[0]].publics)
-    joined = {client: members[client].join(plan, (keys or {}).get(client)) for client in plan.clients}
-    game = _Round(server, joined, silent or {})
-    adverts = game.step(Step.ADVERTISE, {}, Client.advertise)
-    roster = game.all(server.advertised(adverts))
-    dealt = game.step(Step.SHARE, roster, lambda client: client.share(roster[client.client]))
-    pieces = server.shared(dealt)
-    masked = game.step(Step.MASK, pieces, lambda client: client.mask(pieces[client.client], *inputs[client.client]))
-    with _timed(game.seconds, "add"):
-        for client, message in masked.items():
-            server.masked(client, message)
-    survivors = game.all(server.survivors())
-    consents = game.step(Step.CONSENT, survivors, lambda client: client.consent(survivors[client.client]))
-    signed = game.all(server.consented(consents))
-    shares = game.step(Step.REVEAL, signed, lambda client: client.reveal(signed[client.client]))
-    with _timed(game.seconds, "open"):
-        opened = server.opened(shares)
-    return Played(opened, game.uplink, game.downlink, game.seconds, {**game.refused, **server.refused})
+    played = Round(plan, members, silent=silent, keys=keys)
+    played.setup()
+    for client in plan.clients:
+        played.take(client, *inputs[client])
+    opened = played.open()
+    return Played(opened, played.uplink, played.downlink, played.seconds, played.refused)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64, UInt
+from jaxtyping import UInt
 
 from qfedfm.core.body import Reader
 from qfedfm.core.errors import ConfigError, PayloadError, RoundError
+from qfedfm.core.summed import Opened
 from qfedfm.secagg.agreement import mask_commitment, unseal
 from qfedfm.secagg.keystream import KEY, add_masks
 from qfedfm.secagg.messages import SERVER, Kind, pack_ids, pack_messages, read_signed, write
@@ -18,21 +18,6 @@ from qfedfm.secagg.plan import Plan
 from qfedfm.secagg.shamir import join
 from qfedfm.secagg.shares import ESCROW, HASH, MASK, REVEALED, Dealt, check_share, holders
 from qfedfm.secagg.transcript import ADVERT, Transcript, require
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What the server learns.
-
-    Args:
-        total: Σₖ wₖ qₖ over the survivors.
-        weight: Σₖ wₖ.
-        survivors: whose inputs are in it.
-    """
-
-    total: Int64[np.ndarray, " d"]
-    weight: int
-    survivors: tuple[int, ...]
 
 
 class Server:

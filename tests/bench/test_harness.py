@@ -1,12 +1,13 @@
 """Every benchmark with made-up measurements: what is run, in which order, and what the report says."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from qfedfm.bench import aggregate, circuits, comparison, fused, harness, process, scale, simulate
+from qfedfm.bench import aggregate, circuits, comparison, fused, harness, process, qkd, scale, simulate
 from qfedfm.bench.cases import LOWER
 from qfedfm.bench.process import BenchError
 from qfedfm.bench.runner import Runner
@@ -21,6 +22,19 @@ def error(config) -> Mapping[str, object]:
     """What is said of a codec that has twice the error of ours."""
     length = {"bits": 1.0, "ours_bits": 1.0, "overran": 0.0}
     return {"config": config, "unbiased": True, "nmse": 0.5, "ours_nmse": 0.25, **length}
+
+
+SEALED = {"seal": 1.2e-5, "encrypt": 1e-5, "open": 2e-5, "decrypt": 1e-5}
+MASKED = {
+    "cipher_seconds": 1.0, "masking_seconds": 1.6, "recovery_seconds": 0.5, "exact": True,
+    "uplink_bytes": {"mask": 5_000_000, "share": 1_000_000},
+}  # fmt: skip
+
+
+def reconciled(frame, qber, frames) -> Mapping[str, object]:
+    """What is said of a method that tells a tenth more than it must and leaves one frame wrong."""
+    counts = {"frame": frame, "qber": qber, "frames": frames, "failed": 0, "wrong": 1}
+    return {"mbits": 10.0, "efficiency": 1.1, "both_ways": 2.2, **counts}
 
 
 def answers(side) -> Mapping[str, object]:
@@ -51,6 +65,14 @@ def answers(side) -> Mapping[str, object]:
         "ours.codecs": {"own": [{"bits": 1.0, "nmse": 0.5}] * 3, "cases": [error(one) for one in coded]},
         "ours.codec_speed": {"own": [rates] * 3, "cases": [{"ours": rates, "peer": rates}] * len(coded)},
         "ours.aggregate": {"uncached_means": [{"n": n, "seconds": 0.02} for n in (50, 200)]},
+        "ours.reconciliation": {"lines": [reconciled(*one) for one in given.get("strings", ())]},
+        "ours.photons": {
+            "amplified": {str(length): 20.0 for length in given.get("lengths", ())},
+            "simulated": {"BB84": 1.0},
+        },
+        "ours.seals": {"lines": {str(size): SEALED for size in given.get("bodies", ())}},
+        "ours.masks": {"lines": [MASKED]},
+        "ours.key_service": {"service": 0.02, "server": 0.01},
         "peers.bandwidth": {"cases": [{"n": n, **read} for n in given.get("rows", ())]},
     }
     named = [
@@ -64,7 +86,7 @@ def answers(side) -> Mapping[str, object]:
 
 @pytest.fixture
 def everything_is_installed(monkeypatch):
-    for module in (aggregate, circuits, comparison, simulate):
+    for module in (aggregate, circuits, comparison, qkd, simulate):
         monkeypatch.setattr(module, "require", lambda *names: None)
 
 
@@ -121,6 +143,47 @@ def test_simulators_have_one_thread_and_must_agree():
     assert len([line for line in lines if line["peer_name"] == circuits.QISKIT]) == 4
     with pytest.raises(BenchError, match=r"10 qubits, 1 point: gradient: 1e-09 between ours and Qiskit"):
         circuits.bench(Runner(True, 1, play=play))
+
+
+@pytest.mark.usefixtures("everything_is_installed")
+def test_keys_are_measured_against_what_is_aimed_for_and_the_cipher():
+    """The bound on wrong frames is the share at which so few would be seen in one sample of twenty."""
+    made, _ = report("qkd", repetitions=2, quick=False)
+    lines = {line["case"]: line for line in made["cases"]}
+    assert lines["Cascade, 10,000 bits, QBER 2 %: speed"]["ratio"] == 2.0
+    told = lines["Cascade, 100,000 bits, QBER 3.5 %: told / n h(q)"]
+    assert (told["ours"], told["peer"], told["both_ways"]) == (1.1, 1.06, 2.2)
+    assert told["ratio"] == pytest.approx(1.06 / 1.1, rel=1e-3)
+    assert told["ratio"] < told["target"] == 1.0
+    assert lines["LDPC, 65,536 bits, QBER 5 %: speed"]["peer"] == 0.5
+    assert "Cascade, 100,000 bits, QBER 2 %: frames wrong, 95 % bound" not in lines
+    wrong = lines["Cascade, 10,000 bits, QBER 2 %: frames wrong, 95 % bound"]
+    assert (wrong["frames"], wrong["wrong"], wrong["repetitions"]) == (2000, 2, 1)
+    share = wrong["ours"] / 100
+    fewer = sum(math.comb(2000, k) * share**k * (1 - share) ** (2000 - k) for k in range(3))
+    assert fewer == pytest.approx(0.05, rel=5e-3)
+    seal, opened = (lines[f"AES-GCM, 64 kB: {what}"] for what in ("seal", "open"))
+    assert seal["ratio"] > seal["target"] == opened["target"] > opened["ratio"]
+    masks = lines["masks, 50 clients × 300,000"]
+    assert (masks["ratio"], masks["target"], masks["uplink_megabytes"]) == (0.625, 0.5, 6.0)
+    assert lines["masks, 50 clients × 300,000: recovery of 30 % dropouts"]["ratio"] == 2.0
+    service = lines["key service, one new key"]
+    assert (service["ours"], service["ratio"]) == (50.0, 0.5)
+    assert "target" not in service
+
+
+@pytest.mark.usefixtures("everything_is_installed")
+def test_a_sum_that_is_not_exact_is_no_result():
+    def play(side):
+        found = answers(side)
+        return {"lines": [{**MASKED, "exact": False}]} if side.name == "masks" else found
+
+    with pytest.raises(BenchError, match="a sum of masked numbers"):
+        qkd.bench(Runner(True, 1, play=play))
+
+
+def test_a_method_of_which_every_frame_is_wrong_has_no_bound_below_one():
+    assert qkd.upper_bound(3, 3) == 1.0
 
 
 @pytest.mark.usefixtures("everything_is_installed")

@@ -34,6 +34,26 @@ def test_each_seal_has_its_own_key_and_each_direction_too():
     assert (again.key, again.number) == (turns[0].key, 1)
 
 
+def test_what_a_seal_makes_of_a_key_is_made_once_at_each_end():
+    client, server = pair()
+    made = []
+
+    def make(key):
+        made.append(key)
+        return ["a cipher"]
+
+    turns = [client.send("seal", 32, 10, make=make) for _ in range(3)]
+    assert len({id(turn.key) for turn in turns}) == len(made) == 1
+    found = []
+    for turn in turns:
+        found.append(server.receive("seal", turn.key_id, turn.number, 32, make=make))
+        server.accept("seal", turn.key_id, turn.number, last=False)
+    assert len({id(one) for one in found}) == 1
+    assert made == [made[0]] * 2
+    with pytest.raises(PayloadError, match="each once, in order"):
+        server.receive("seal", turns[1].key_id, 1, 32, make=make)
+
+
 def test_a_key_that_somebody_named_first_still_opens_the_true_message():
     """The id travels in the open, so a false message may carry it; nothing is given up for one."""
     client, server = pair()

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+import qfedfm as qf
 from qfedfm.core.errors import PayloadError, StackError
 from qfedfm.core.float32 import Float32Codec
 from qfedfm.core.layout import Layout
@@ -202,3 +203,10 @@ def test_state_goes_in_and_comes_out():
     for expected in (1, 2):
         _, state = pair.reduce(cohort(3), state, server_at())
         assert state["rounds"] == expected
+
+
+def test_a_layer_that_is_undone_client_by_client_cannot_stand_under_a_sum():
+    layers, mean = (qf.layers.FixedPoint(reach=1.0), qf.layers.SecureSum()), qf.reduces.Mean()
+    assert stack(qf.layers.Clip(), *layers, reduce=mean).summed is layers[1]
+    with pytest.raises(StackError, match="undone client by client"):
+        stack(Times(), *layers, reduce=mean)

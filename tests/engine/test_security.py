@@ -204,11 +204,17 @@ FELL = {"keys": "qkd", "low": "fallback", "link": {**PHOTONS, "store": 256}}
     "security", [{"keys": "hybrid"}, {"keys": "qkd"}, PAD, FELL], ids=["hybrid", "qkd", "pad", "photons"]
 )
 def test_no_key_stays_in_files_logs_reprs_or_tracebacks(tmp_path, monkeypatch, security):
-    """All keys that a ring hands out, in bytes, in hexadecimal digits and as Python writes them."""
+    """All keys that seals are given, in bytes, in hexadecimal digits and as Python writes them."""
     keys, text = [], io.StringIO()
-    send, receive = Keyring.send, Keyring.receive
-    monkeypatch.setattr(Keyring, "send", lambda self, *rest: (turn := send(self, *rest), keys.append(turn.key))[0])
-    monkeypatch.setattr(Keyring, "receive", lambda self, *rest: (keys.append(receive(self, *rest)), keys[-1])[1])
+
+    def spied(method):
+        def call(self, seal, *where, make=bytes):
+            return method(self, seal, *where, make=lambda key: (keys.append(key), make(key))[1])
+
+        return call
+
+    monkeypatch.setattr(Keyring, "send", spied(Keyring.send))
+    monkeypatch.setattr(Keyring, "receive", spied(Keyring.receive))
     handler = logging.StreamHandler(text)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.DEBUG)

@@ -102,6 +102,11 @@ OPTIONS: dict[tuple[str, str], tuple[dict[str, Any], ...]] = {
     ("codec", "truncated-svd"): ({}, {"bits": 0.5}, {"bits": 9.0, "precision": "int8"}, {"error": 0.01}),
     ("codec", "powersgd"): ({}, {"rank": 1}, {"rank": 1, "precision": "bfloat16"}),
     ("seal", "aes-gcm"): ({}, {"messages": 1}, {"messages": 3}),
+    ("summed layer", "secure-sum"): (
+        {},
+        {"colluders": 0, "graph": 4, "ring": 64, "stream": "chacha20"},
+        {"topology": "direct", "agreement": False},
+    ),
     ("cohort layer", "nnm"): ({}, {"hostile": 0}, {"hostile": 3}),
     ("server optimiser", "sgd"): ({}, {"lr": 0.5, "momentum": 0.9}),
 }

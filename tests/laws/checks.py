@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from qfedfm.core.key import Key
 from qfedfm.core.keyring import Keyring
 from qfedfm.core.parts import Codec, CohortLayer, Law, Part, Reduce, VectorLayer
 from qfedfm.core.seals import Seal
+from qfedfm.core.summed import Direct, Summands, SummedLayer, Summing
 from qfedfm.incentives.contribution import Contribution
 from qfedfm.incentives.game import Game
 from qfedfm.incentives.selector import Seen, Selector
@@ -270,6 +271,95 @@ CIRCUIT = Circuit(born_circuit(2, 1))
 """One for all examples, so that an executor transpiles it once."""
 
 
+class Tap(Direct):
+    """Keeps what clients send."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def up(self, client: int, message: bytes) -> bytes:
+        self.sent.append(message)
+        return message
+
+
+@dataclass
+class Sums:
+    """Rounds of a summed layer over five to ten clients, with numbers to ±999 and weights to 50."""
+
+    part: SummedLayer
+    case: Case
+
+    def __post_init__(self) -> None:
+        self.clients = tuple(range(2, 2 + 3 * (5 + self.case.extra), 3))
+        self.parties, self.tap, self.round = self.part.parties(self.clients), Tap(), 0
+
+    def inputs(self) -> dict[int, tuple[np.ndarray, int]]:
+        rng = self.case.rng
+        return {
+            client: (rng.integers(-999, 1000, self.case.d), int(rng.choice([1, 50, int(rng.integers(1, 51))])))
+            for client in self.clients
+        }
+
+    def begin(self, silent: tuple[int, ...] = ()) -> Summing:
+        self.round += 1
+        summands = Summands("run", 0, self.round, self.clients, bytes(8), bytes(8), self.case.d, 999, 50)
+        drawn = {(u, v): self.case.rng.bytes(32) for u in self.clients for v in self.clients if u < v}
+        links = {u: {v: drawn[min(u, v), max(u, v)] for v in self.clients if u != v} for u in self.clients}
+        summing = self.parties.begin(summands, links if self.part.linked else {}, self.tap, silent)
+        summing.setup()
+        return summing
+
+
+def summed_sum(part: SummedLayer, case: Case) -> None:
+    """In Python's own integers; nobody, one client from the start, or one after the setup is silent."""
+    sums = Sums(part, case)
+    absent = sums.clients[case.seed % len(sums.clients)]
+    for silent, gone in (((), ()), ((), (absent,)), ((absent,), (absent,))):
+        inputs, summing = sums.inputs(), sums.begin(silent)
+        for client in sums.clients:
+            assert client in gone or summing.take(client, *inputs[client])
+        opened, left = summing.open(), [client for client in sums.clients if client not in gone]
+        assert opened.survivors == tuple(left)
+        assert opened.weight == sum(inputs[client][1] for client in left)
+        expected = [sum(int(inputs[client][0][i]) * inputs[client][1] for client in left) for i in range(case.d)]
+        assert opened.total.tolist() == expected
+        assert not summing.refused
+
+
+def summed_fresh(part: SummedLayer, case: Case) -> None:
+    """A coordinate of four bytes is the same in two rounds once in 4 · 10⁹ times."""
+    sums, sent = Sums(part, case), []
+    inputs = sums.inputs()
+    for _ in range(2):
+        summing = sums.begin()
+        for client in sums.clients:
+            sums.tap.sent.clear()
+            assert summing.take(client, *inputs[client])
+            sent += sums.tap.sent
+    bodies = [message[60 : 60 + 4 * case.d] for message in sent]
+    assert len(set(bodies)) == len(bodies) == 2 * len(sums.clients)
+
+
+def summed_refuses(part: SummedLayer, case: Case) -> None:
+    """The client is left out with the reason, and the sum is that of the others."""
+    sums = Sums(part, case)
+    inputs, d = sums.inputs(), case.d
+    zeros, wrong = np.zeros(d, np.int64), sums.clients[0]
+    for bad in (
+        (np.full(d, 1000), 1),
+        (np.full(d, -1000), 1),
+        (zeros, 0),
+        (zeros, 51),
+        (zeros, -1),
+        (np.zeros(d + 1, np.int64), 1),
+    ):
+        summing = sums.begin()
+        for client in sums.clients:
+            assert summing.take(client, *(bad if client == wrong else inputs[client])) == (client != wrong)
+        assert summing.open().survivors == sums.clients[1:]
+        assert set(summing.refused) == {wrong}
+
+
 def executor_same_key(part: Executor, case: Case) -> None:
     """A circuit knows nothing of cohorts, and a simulated device takes its time: of all cases, three keys."""
     _same_key(part, case.seed % 3)
@@ -346,6 +436,9 @@ CHECKS: dict[tuple[str, Law], Callable[[Part, Case], None]] = {
     ("seal", Law.ROUND_TRIP): seal_round_trip,
     ("seal", Law.TAMPERED): seal_tampered,
     ("seal", Law.ELSEWHERE): seal_elsewhere,
+    ("summed layer", Law.SUMMED): summed_sum,
+    ("summed layer", Law.FRESH): summed_fresh,
+    ("summed layer", Law.REFUSES): summed_refuses,
     ("executor", Law.SAME_KEY): executor_same_key,
     ("contribution", Law.SAME_KEY): contribution_same_key,
     ("selector", Law.SAME_KEY): selector_same_key,

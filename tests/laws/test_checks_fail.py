@@ -13,6 +13,7 @@ from qfedfm.core.errors import PayloadError
 from qfedfm.core.float32 import require_finite
 from qfedfm.core.parts import Codec, CohortLayer, Law, Reduce, VectorLayer
 from qfedfm.core.seals import Seal
+from qfedfm.core.summed import Opened, SummedLayer
 from qfedfm.incentives.contribution import Contribution, Shares
 from qfedfm.incentives.selector import Invitation, Selector
 from qfedfm.quantum.executor import Executor, Outcome
@@ -173,7 +174,48 @@ class WrongSeal(Seal):
         return 32 * messages
 
 
+class WrongSumming:
+    """Adds what it gets: without weights, in the clear, or out of range."""
+
+    def __init__(self, law, summands, carrier):
+        self.law, self.summands, self.carrier = law, summands, carrier
+        self.inputs, self.refused, self.seconds = {}, {}, {}
+
+    def setup(self):
+        pass
+
+    def take(self, client, q, weight):
+        sent = bytes(60) + q.astype("<u4").tobytes() if self.law is Law.FRESH else os.urandom(60 + 4 * len(q))
+        self.carrier.up(client, sent)
+        self.inputs[client] = q, 1 if self.law is Law.SUMMED else weight
+        return True
+
+    def open(self):
+        total = sum(q * weight for q, weight in self.inputs.values())
+        return Opened(total, sum(weight for _, weight in self.inputs.values()), tuple(self.inputs))
+
+
+@dataclass(frozen=True)
+class WrongSummed(SummedLayer):
+    law: Law
+    linked = False
+    messages = 1
+
+    def check(self, clients, bound, max_weight):
+        pass
+
+    def parties(self, population):
+        law = self.law
+
+        class Parties:
+            def begin(self, summands, keys, carrier, silent):
+                return WrongSumming(law, summands, carrier)
+
+        return Parties()
+
+
 KINDS = {
+    "summed layer": WrongSummed,
     "seal": WrongSeal,
     "reduce": Wrong,
     "cohort layer": WrongLayer,

@@ -19,6 +19,7 @@ from qfedfm.core.parts import Codec, CohortLayer, Part, Reduce, ServerOptimizer,
 from qfedfm.core.registry import Entry, build, describe, entries
 from qfedfm.core.seals import Seal
 from qfedfm.core.stack import bind, stack
+from qfedfm.core.summed import SummedLayer
 from qfedfm.incentives.contribution import Contribution
 from qfedfm.incentives.game import Game
 from qfedfm.incentives.selector import Selector
@@ -34,6 +35,7 @@ REGISTERED = [subject for subject in SUBJECTS if subject.entry.part is not Float
 KINDS = (
     VectorLayer,
     Codec,
+    SummedLayer,
     Seal,
     CohortLayer,
     Reduce,

@@ -66,6 +66,18 @@ def test_a_link_that_runs_dry(tmp_path):
         assert alice.fresh("sae-b", 32)[1] == tap.given[64:]
 
 
+def test_a_link_does_not_run_out_of_numbers(tmp_path):
+    """2³¹ units are two months at the default rate, and less than a day at a hundred times that."""
+    tap = Tap()
+    with running(tmp_path, {"kme-a": tap.feeder()}) as kmes:
+        alice, bob = kmes.client("sae-a"), kmes.client("sae-b")
+        assert kmes.managers["kme-a"].store.number("kme-b", 2**31) == 0
+        tap.bits = os.urandom(64)
+        eventually(lambda: alice.status("sae-b").stored_key_count == 2)
+        key_id, key = alice.fresh("sae-b", 32)
+        assert bob.by_id("sae-a", key_id) == key == tap.given[:32]
+
+
 def test_waits_where_the_settings_say_so(tmp_path):
     tap = Tap()
     with running(tmp_path, {"kme-a": tap.feeder()}, low_keys="wait", patience=15.0) as kmes:

@@ -82,6 +82,11 @@ def test_keys_say_that_they_are_simulated(kmes):
     assert found.key_container_extension == {"label": label}
     asked = kmes.client("sae-b").dec_keys("sae-a", [str(found.keys[0].key_ID)])
     assert asked.key_container_extension == {"label": label}
+    alice, bob = kmes.client("sae-a"), kmes.client("sae-b")
+    assert label not in alice.label
+    for _ in range(2):
+        bob.by_id("sae-a", alice.fresh("sae-b", 32)[0])
+    assert alice.label == bob.label == f"keys by ETSI GS QKD 014; {label}"
 
 
 def test_get_with_number_and_size(kmes):
@@ -262,7 +267,7 @@ def test_an_application_cannot_pose_as_a_key_manager(kmes):
         ("units", {"label": "x", "units": [{"number": 10**6, "key": "AAAA"}]}, 400),
         ("units", {"label": "x", "units": [{"number": 10**6, "key": "!" * 44}]}, 400),
         ("units", {"label": "x", "units": [{"number": -1, "key": "A" * 44}]}, 400),
-        ("units", {"label": "x", "units": [{"number": 2**40, "key": "A" * 43 + "="}]}, 400),
+        ("units", {"label": "x", "units": [{"number": 2**63, "key": "A" * 43 + "="}]}, 400),
         ("units", {"label": "x", "units": [{"number": 10**6 + i, "key": "A" * 43 + "="} for i in range(600)]}, 503),
         ("alive", {"runs": [[3]]}, 400),
         ("keys", {"master_SAE_ID": "sae-b", "slave_SAE_IDs": ["sae-b"], "size": 256, "keys": [[UNKNOWN, [1]]]}, 400),

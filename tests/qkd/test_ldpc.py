@@ -8,7 +8,7 @@ from qfedfm.core.key import Key
 from qfedfm.qkd.channel import ALICE, BOB, Channel, Message, pack_bits
 from qfedfm.qkd.entropies import binary_entropy
 from qfedfm.qkd.entropy import Seeded
-from qfedfm.qkd.ldpc import LDPC
+from qfedfm.qkd.ldpc import LDPC, Receiver, Sender
 from qfedfm.qkd.ldpc_codes import Code, column_degrees, grown
 from qfedfm.qkd.ldpc_decoder import Decoder
 
@@ -40,6 +40,35 @@ def rank(H: np.ndarray) -> int:
         if value:
             pivots[value.bit_length()] = value
     return len(pivots)
+
+
+def codeword(H: np.ndarray) -> np.ndarray:
+    """A word that is no zero with H·word = 0: rows of [Hᵀ | 1] are added until a left half vanishes."""
+    pivots: dict[int, int] = {}
+    checks, bits = H.shape
+    for bit in range(bits):
+        value = int("".join(map(str, H[:, bit])) + "".join("1" if bit == i else "0" for i in range(bits)), 2)
+        while (top := (value >> bits).bit_length()) and top in pivots:
+            value ^= pivots[top]
+        if not value >> bits:
+            return np.array(list(f"{value:0{bits}b}"), np.uint8)
+        pivots[top] = value
+    raise AssertionError(f"{checks} checks leave no codeword")
+
+
+def cycle_through(neighbours: dict, start: tuple[int, int]) -> float:
+    """Length of the shortest cycle near a node, by breadth first search; none is infinite."""
+    distance, parent, queue, shortest = {start: 0}, {start: start}, [start], float("inf")
+    for node in queue:
+        for other in neighbours[node]:
+            if other not in distance:
+                distance[other], parent[other] = distance[node] + 1, node
+                queue.append(other)
+            elif parent[node] != other:
+                shortest = min(shortest, distance[node] + distance[other] + 1)
+        if distance[node] > 10:
+            break
+    return shortest
 
 
 def probabilities(H: np.ndarray, syndrome: np.ndarray, q: float) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +190,8 @@ def test_the_leak_is_what_the_transcript_holds() -> None:
     done = run(LDPC(frame=4096, efficiency=1.0), 3 * 4096 + 5, 0.04, channel=channel)
     kinds = channel.by_kind()
     assert channel.leaked == done.disclosed + done.asked
-    assert done.disclosed == kinds["ldpc syndromes"] + kinds["ldpc halves"]
+    assert done.disclosed == kinds["ldpc syndromes"] + kinds["ldpc tags"] + kinds["ldpc halves"]
+    assert kinds["ldpc tags"] == 32 * done.frames
     assert done.asked == kinds["ldpc undecoded"]
     assert kinds["ldpc halves"] > 0
     for message in channel.transcript[1:]:
@@ -220,7 +250,7 @@ def test_equal_strings_at_the_largest_qber() -> None:
     np.testing.assert_array_equal(done.bob, done.alice)
 
 
-@pytest.mark.parametrize("kind", ["ldpc order", "ldpc syndromes", "ldpc undecoded", "ldpc halves"])
+@pytest.mark.parametrize("kind", ["ldpc order", "ldpc syndromes", "ldpc tags", "ldpc undecoded", "ldpc halves"])
 def test_messages_of_another_length_are_refused(kind: str) -> None:
     def shorten(message: Message) -> bytes:
         return pack_bits(np.zeros(1000, np.uint8)) if message.kind == kind else message.body
@@ -229,14 +259,47 @@ def test_messages_of_another_length_are_refused(kind: str) -> None:
         run(LDPC(frame=1024, efficiency=0.8), 2048, 0.04, channel=Channel(shorten))
 
 
-def test_altered_syndromes_do_not_pass_for_the_same_string() -> None:
+@pytest.mark.parametrize("kind", ["ldpc syndromes", "ldpc tags"])
+def test_altered_messages_make_the_frame_fail(kind: str) -> None:
     def alter(message: Message) -> bytes:
-        if message.kind != "ldpc syndromes":
+        if message.kind != kind:
             return message.body
-        return message.body[:-1] + bytes([message.body[-1] ^ 8])
+        return message.body[:-1] + bytes([message.body[-1] ^ 128])
 
-    done = run(LDPC(), 4000, 0.02, channel=Channel(alter))
-    assert done.failed or (done.alice != done.bob).any()
+    done = run(LDPC(frame=2048, iterations=10), 4096, 0.02, channel=Channel(alter))
+    assert done.failed == 1
+    np.testing.assert_array_equal(done.bob, done.alice)
+
+
+def test_a_frame_with_the_syndrome_and_not_the_tag_is_not_taken() -> None:
+    """Bob's errors are a codeword, of which the decoder sees nothing."""
+    code = grown(8, 8)
+    word = codeword(code.dense())
+    alice = np.random.default_rng(0).integers(0, 2, code.bits, np.uint8)
+    sender = Sender(alice, bytes(16), code, code.bits)
+    receiver = Receiver(alice, bytes(16), code, code.bits, 0.01, 10)
+    receiver._frames[0] ^= word
+    syndromes = sender.open()
+    np.testing.assert_array_equal(receiver.open(syndromes, receiver.tag(receiver._frames[0])), [0])
+    receiver = Receiver(alice, bytes(16), code, code.bits, 0.01, 10)
+    receiver._frames[0] ^= word
+    np.testing.assert_array_equal(receiver.open(syndromes, sender.tags()), [1])
+
+
+@pytest.mark.parametrize(("rows", "lifting"), [(61, 256), (61, 272)])
+def test_bits_with_two_checks_make_no_short_codewords(rows: int, lifting: int) -> None:
+    """Such bits are edges between their checks, and a cycle of them is a codeword as heavy as it is long."""
+    table = grown(rows, lifting).table
+    light = np.flatnonzero((table >= 0).sum(axis=0) == 2)
+    neighbours: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for column in light:
+        first, second = np.flatnonzero(table[:, column] >= 0)
+        for v in range(lifting):
+            ends = [(int(r), int(v - table[r, column]) % lifting) for r in (first, second)]
+            neighbours.setdefault(ends[0], []).append(ends[1])
+            neighbours.setdefault(ends[1], []).append(ends[0])
+    starts = [(row, 0) for row in range(rows) if (row, 0) in neighbours]
+    assert min(cycle_through(neighbours, start) for start in starts) >= 16
 
 
 @pytest.mark.parametrize(

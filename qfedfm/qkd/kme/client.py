@@ -6,7 +6,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -36,7 +36,7 @@ class KmeClient:
         url: ``https://host:port`` of the key manager, with a path before ``/api`` where it has one.
         credentials: of the application, and the authority of the key manager's certificate, which must name the host.
         timeout: seconds for a connection and for each part of an answer.
-        label: what the box is, where it does not say so itself.
+        about: what the box is; what it says itself of its keys is added to `label`.
 
     Raises:
         ConfigError: the url is no https address.
@@ -45,13 +45,19 @@ class KmeClient:
     url: str
     credentials: Credentials
     timeout: float = 20.0
-    label: str = "keys by ETSI GS QKD 014"
+    about: str = "keys by ETSI GS QKD 014"
     secret: bool = True
+    _said: dict[str, None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username:
             raise ConfigError(f"the key manager {self.url!r}", "https://host:port")
+
+    @property
+    def label(self) -> str:
+        """What the box is, and what it has said of the keys that it gave; ours says that they are simulated."""
+        return "; ".join((self.about, *self._said))
 
     def status(self, slave: str) -> Status:
         """What the key manager holds for keys with ``slave``; sizes in bits.
@@ -120,7 +126,10 @@ class KmeClient:
         return key
 
     def _only(self, container: KeyContainer, size: int | None) -> tuple[KeyId, bytes]:
-        """The one key of an answer, of the size that was asked for."""
+        """The one key of an answer, of the size that was asked for; what the box says of it is noted."""
+        said = container.key_container_extension
+        if isinstance(said, dict) and isinstance(said.get("label"), str):
+            self._said[" ".join(said["label"].split())[:200]] = None
         if len(container.keys) != 1:
             raise KeyServiceError(f"{len(container.keys)} keys from {self.url}", "one, as asked")
         key = container.keys[0].secret

@@ -26,6 +26,8 @@ NOT_FOUND = "one or more keys specified are not found on KME"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Number = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""Of a unit: a fast link must not use up its numbers. As many as SQLite can count."""
 
 
 class Body(BaseModel):
@@ -106,7 +108,7 @@ class Problem(Body):
 class UnitMessage(Body):
     """One unit of a link."""
 
-    number: Count
+    number: Number
     key: Annotated[str, Field(repr=False, max_length=64)]
 
 
@@ -121,7 +123,7 @@ class KeyPlan(Body):
     """The units that become one key."""
 
     key_ID: UUID
-    units: tuple[Count, ...] = Field(min_length=1, max_length=1024)
+    units: tuple[Number, ...] = Field(min_length=1, max_length=1024)
 
 
 class Assign(Body):
@@ -136,7 +138,7 @@ class Assign(Body):
 class Alive(Body):
     """Numbers of units that are there, as first and last of each run."""
 
-    runs: tuple[tuple[Count, Count], ...] = Field(max_length=4096)
+    runs: tuple[tuple[Number, Number], ...] = Field(max_length=4096)
 
     @classmethod
     def of(cls, numbers: Sequence[int]) -> Alive:
