@@ -163,7 +163,11 @@ def test_links_of_the_users_own_fall_back_too():
 
 def test_a_resumed_run_has_new_sessions_and_new_keys(tmp_path, monkeypatch):
     keys, send = [], Keyring.send
-    monkeypatch.setattr(Keyring, "send", lambda self, *rest: (turn := send(self, *rest), keys.append(turn.key))[0])
+
+    def spied(self, *where, make):
+        return send(self, *where, make=lambda key: (keys.append(key), make(key))[1])
+
+    monkeypatch.setattr(Keyring, "send", spied)
     experiment = Experiment.of({**SETTINGS, "security": security("fallback")})
     Experiment.of(SETTINGS).run(tmp_path / "unsealed")
     with pytest.MonkeyPatch.context() as patch:
