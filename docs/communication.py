@@ -20,6 +20,7 @@ PAGE = Path(__file__).with_name("communication.md")
 FIGURES = Path(__file__).with_name("figures")
 BASELINES = {
     "codecs/sources": "float32",
+    "codecs/masks": "float32",
     "fedobd/sources": "fedavg",
     "fedobd/digits": "fedavg",
     "h-fl/digits": "fedavg",
