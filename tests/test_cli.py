@@ -356,7 +356,7 @@ def test_help_is_quick_and_lists_what_works():
     assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 1.5
     listed = found.stdout.partition("Commands:")[2]
     assert [line.split()[0] for line in listed.strip().splitlines()] == [
-        "run", "report", "methods", "bench", "doctor", "schema", "submit", "circuits", "jobs", "kme",
+        "run", "report", "methods", "bench", "doctor", "schema", "submit", "circuits", "jobs", "kme", "qkd",
     ]  # fmt: skip
     assert "..." not in listed
 

@@ -20,7 +20,7 @@ _FEW = 100
 _CHATTY = 500_000
 """Errors' entropy, bits, from which `reuse` saves more by telling less than its thousand messages cost in tags."""
 _CLEAN = 0.012
-"""Error rate below which the codes of `LDPC`, made for more errors, ask for more of their syndrome."""
+"""Error rate below which the codes of `LDPC`, made for more errors, ask for more rows, as a single short frame does."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,6 @@ class Telling:
         first, q = LDPC(), min(max(rate, 1e-4), 0.49)
         frames = max(1, bits // first.frame)
         spread = math.sqrt(bits * frames * q * (1 - q)) * math.log2((1 - q) / q)
-        rows = 6 if rate < _CLEAN else 2
+        rows = 6 if rate < _CLEAN or bits < first.frame else 2
         floor = 8 * bits / COLUMNS
         return max(first.efficiency * least + first.deviations * spread, floor) + rows * bits / COLUMNS + _FEW

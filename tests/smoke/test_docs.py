@@ -16,8 +16,11 @@ import qfedfm as qf
 from qfedfm.clients.attack import Attack
 from qfedfm.clients.method import LocalMethod
 from qfedfm.core import parts, registry
+from qfedfm.core.additive import AdditiveCodec
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.parts import Law, ServerAt
+from qfedfm.core.seals import Seal
+from qfedfm.core.summed import SummedLayer
 from qfedfm.incentives.contribution import Contribution
 from qfedfm.incentives.selector import Selector
 from qfedfm.quantum.executor import Executor
@@ -73,9 +76,10 @@ def test_the_declared_laws_hold(example):
 
 
 def test_every_kind_that_the_page_names_exists_with_those_methods():
-    known = vars(parts) | {cls.__name__: cls for cls in (Attack, LocalMethod, Selector, Executor, Contribution)}
+    elsewhere = (Attack, LocalMethod, Selector, Executor, Contribution, AdditiveCodec, Seal, SummedLayer)
+    known = vars(parts) | {cls.__name__: cls for cls in elsewhere}
     rows = re.findall(r"^\| `(\w+)` \| `qfedfm/\w.*?` \| (.*) \|$", PAGE, re.MULTILINE)
-    assert len(rows) == 10
+    assert len(rows) == 13
     for kind, methods in rows:
         for method in re.findall(r"`(\w+)", methods):
             assert callable(getattr(known[kind], method)), f"{kind}.{method}"
@@ -83,7 +87,8 @@ def test_every_kind_that_the_page_names_exists_with_those_methods():
 
 def test_the_experiment_of_the_readme_is_valid():
     """All its keys and parts are known, and it compares a quantum part with one of its twins."""
-    text, fewer_bytes = re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    text, fewer_bytes, only_the_sum = re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert qf.Experiment.of(tomllib.loads(only_the_sum)).arm("masked").aggregator.summed is not None
     assert qf.Experiment.of(tomllib.loads(fewer_bytes)).arm("ours").down is not None
     experiment = qf.Experiment.of(tomllib.loads(text))
     chosen = [experiment.arm(name).entry for name in experiment.methods]

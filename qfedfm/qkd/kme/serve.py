@@ -103,11 +103,12 @@ async def _housekeeping(store: KeyStore) -> None:
 
 
 async def _hung_up(runner: web.AppRunner) -> None:
-    """Ends with all connections closed, also those whose other side does not say goodbye."""
+    """Ends with all connections closed, also those whose other side does not say goodbye, or was still greeting."""
     server = runner.server
     connections = [] if server is None else [each.transport for each in server.connections]
     await runner.cleanup()
     await asyncio.sleep(_FAREWELL)
+    connections += [] if server is None else [each.transport for each in server.connections]
     for transport in connections:
         if transport is not None:
             transport.abort()
