@@ -45,6 +45,8 @@ DOWN = "down"
 _log = logging.getLogger(__name__)
 _BATCH, _IDLE, _RETRY, _PATIENCE, _ALIVE = 256, 0.2, 0.5, 10.0, 5.0
 """Units in a message; seconds between looks at a full store, after a failure, for an answer, and between `alive`."""
+_DISTURBED = 5.0
+"""Seconds after a link that gave no key: whoever disturbs it shall not fill the log."""
 
 
 @dataclass
@@ -134,8 +136,11 @@ class Link:
 
     def _failed(self, error: BaseException) -> float:
         """Shows an error. The words of one that nobody foresaw may hold a key: only its kind and place are told."""
+        if isinstance(error, KeyShortageError):
+            self._say(str(error), logging.WARNING)
+            return _DISTURBED
         if isinstance(error, QfedfmError):
-            self._say(str(error), logging.WARNING if isinstance(error, KeyShortageError) else logging.INFO)
+            self._say(str(error), logging.INFO)
         else:
             self._settled = False
             frames = traceback.extract_tb(error.__traceback__)[::-1]
