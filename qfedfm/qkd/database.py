@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from qfedfm.core.errors import KeyStoreError
-from qfedfm.qkd.vault import MasterKey, Vault
+from qfedfm.qkd.vault import MasterKey, Vault, shared
 
 _PATIENCE = 10.0
 """Seconds to wait for another process that is just writing."""
@@ -29,6 +29,8 @@ CREATE INDEX IF NOT EXISTS reserved ON units (key_id) WHERE key_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS mortal ON keys (deadline) WHERE secret IS NOT NULL;
 CREATE INDEX IF NOT EXISTS past ON keys (deadline);
 """
+_FILES = ("", "-wal", "-shm")
+"""What SQLite adds to the path: the file, its log, and the log's index."""
 _CHECK = b"opened by the right master key"
 
 
@@ -44,7 +46,7 @@ class Database:
     key. After a restart of the machine less time may be counted than has passed, never more.
 
     Args:
-        path: the file, made with mode 600 where it is missing.
+        path: the file, made with mode 600 where it is missing and refused where others may use it.
         master: opens it.
         monotonic: seconds since some moment, the same for all processes of the machine.
 
@@ -58,6 +60,7 @@ class Database:
         self._lock = threading.RLock()
         with self._explained():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._private()
             self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             with self._explained():
@@ -105,6 +108,13 @@ class Database:
         with self._lock:
             self.truncate()
             self._connection.close()
+
+    def _private(self) -> None:
+        """Refuses files that others than their owner may read or write, as a master key is refused."""
+        for path in (Path(f"{self.path}{end}") for end in _FILES):
+            if path.exists() and shared(path.stat()):
+                given = f"the key store {path} cannot be used (others can read or write it)"
+                raise KeyStoreError(given, "a file of mode 600", f"chmod 600 {path}, if nobody can have altered it")
 
     def _opened(self, master: MasterKey) -> Vault:
         with self.change() as connection:

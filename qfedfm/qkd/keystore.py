@@ -11,6 +11,10 @@ Each is one transaction that is on disk when the method returns, and 3 comes aft
 leaves, both ends have committed. Whatever breaks before that (a killed process, a lost confirmation) burns the key:
 reserved units never become free again, because the other end may have accepted them.
 
+A key that waits is sealed together with its master, the receivers that have not had it, its label and its deadline:
+whoever can write the file but has no master key can spoil a key, and cannot give themselves or anybody else a right to
+it.
+
 What this cannot do. A copy of the file that is put back in place gives keys again: never restore one; start a new
 store. Python cannot wipe memory: a key that was read stays in the process until the interpreter reuses the memory, and
 may reach swap space or a core dump; run it with swap encrypted and core dumps off.
@@ -22,11 +26,11 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from qfedfm.core.errors import ConfigError, KeyRefusedError, KeyShortageError, KeyUnknownError
+from qfedfm.core.errors import ConfigError, KeyRefusedError, KeyShortageError, KeyUnknownError, PayloadError
 from qfedfm.core.keys import KeyId
 from qfedfm.qkd.database import Database
 from qfedfm.qkd.units import Units, needed
@@ -46,6 +50,24 @@ class Given:
     key_id: KeyId
     secret: bytes = field(repr=False)
     label: str
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """What the store knows of a key, all of which is bound to its ciphertext."""
+
+    key_id: KeyId
+    master: str
+    slaves: tuple[str, ...]
+    label: str
+    deadline: float
+
+    def without(self, sae: str) -> _Waiting:
+        return replace(self, slaves=tuple(each for each in self.slaves if each != sae))
+
+    @property
+    def record(self) -> tuple[str, ...]:
+        return "key", self.key_id, self.master, self.label, repr(self.deadline), *sorted(self.slaves)
 
 
 @dataclass(frozen=True)
@@ -153,7 +175,9 @@ class KeyStore:
                 given = f"{len(free)} units for {number} keys of {size} bits"
                 raise KeyShortageError(given, f"{number * each}", "wait until the link has made more")
             taken = iter(free)
-            plan = Plan(master, tuple(slaves), size, {_name(): tuple(islice(taken, each)) for _ in range(number)})
+            plan = Plan(
+                master, tuple(slaves), size, {str(uuid.uuid4()): tuple(islice(taken, each)) for _ in range(number)}
+            )
             units.reserve(connection, plan.units, age + self._reservation)
         return plan
 
@@ -168,8 +192,8 @@ class KeyStore:
             deadline = self._expire(connection) + self._lifetime
             for key_id, numbers in plan.units.items():
                 secret, label = units.cut(connection, numbers, plan.size, None)
-                sealed = self._database.vault.seal(secret, "key", key_id)
-                self._note(connection, key_id, plan.master, sealed, label, deadline)
+                waiting = _Waiting(key_id, plan.master, plan.slaves, label, deadline)
+                self._note(connection, waiting, self._database.vault.seal(secret, *waiting.record))
                 connection.executemany("INSERT INTO rights VALUES (?, ?)", ((key_id, sae) for sae in plan.slaves))
 
     def give(self, peer: str, plan: Plan) -> list[Given]:
@@ -183,7 +207,7 @@ class KeyStore:
             deadline = self._expire(connection) + self._lifetime
             for key_id, numbers in plan.units.items():
                 secret, label = units.cut(connection, numbers, plan.size, key_id)
-                self._note(connection, key_id, plan.master, None, label, deadline)
+                self._note(connection, _Waiting(key_id, plan.master, (), label, deadline), None)
                 given.append(Given(key_id, secret, label))
         return given
 
@@ -192,17 +216,30 @@ class KeyStore:
         with self._database.change() as connection:
             self._units(peer, True).burn(connection, [n for numbers in plan.units.values() for n in numbers])
 
-    def collect(self, sae: str, master: str, key_ids: Sequence[KeyId]) -> list[Given]:
+    def collect(self, sae: str, master: str, key_ids: Sequence[KeyId], most: int | None = None) -> list[Given]:
         """Keys for one of their receivers: all of them, or none.
+
+        Args:
+            sae: the receiver.
+            master: who started them.
+            key_ids: which.
+            most: bits of all of them together that whoever asks can take; None for any number.
 
         Raises:
             KeyUnknownError: there is none of that id.
             KeyRefusedError: this party has had it, may not have it, or it is another master's.
+            PayloadError: they are more than ``most``; all wait on.
+            KeyStoreError: what the file says of one of them was altered.
         """
+        given, bits = [], 0
         with self._database.change() as connection:
             self._expire(connection)
-            rows = [self._row(connection, key_id) for key_id in key_ids]
-            return [self._collected(connection, sae, master, *row) for row in rows]
+            for key_id in key_ids:
+                given.append(self._collected(connection, sae, master, key_id))
+                bits += 8 * len(given[-1].secret)
+                if most is not None and bits > most:
+                    raise PayloadError("keys of too many bits in one request", f"at most {most}", "ask for fewer keys")
+        return given
 
     def waiting(self) -> int:
         """Accepted keys that not all receivers have collected."""
@@ -232,45 +269,31 @@ class KeyStore:
         connection.execute("DELETE FROM keys WHERE deadline <= ?", (age - self._lifetime,))
         return age
 
-    def _note(
-        self,
-        connection: sqlite3.Connection,
-        key_id: KeyId,
-        master: str,
-        sealed: bytes | None,
-        label: str,
-        deadline: float,
-    ) -> None:
+    def _note(self, connection: sqlite3.Connection, key: _Waiting, sealed: bytes | None) -> None:
         """Writes a key that waits; without a secret, only the memory that there was such a key."""
-        if connection.execute("SELECT 1 FROM keys WHERE key_id = ?", (key_id,)).fetchone():
-            raise KeyRefusedError(f"key {key_id}, which is known already", "a new id")
-        connection.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?)", (key_id, master, sealed, label, deadline))
+        if connection.execute("SELECT 1 FROM keys WHERE key_id = ?", (key.key_id,)).fetchone():
+            raise KeyRefusedError(f"key {key.key_id}, which is known already", "a new id")
+        row = (key.key_id, key.master, sealed, key.label, key.deadline)
+        connection.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?)", row)
 
-    def _row(self, connection: sqlite3.Connection, key_id: KeyId) -> tuple[KeyId, str, bytes | None, str]:
-        row = connection.execute("SELECT master, secret, label FROM keys WHERE key_id = ?", (key_id,)).fetchone()
+    def _found(self, connection: sqlite3.Connection, key_id: KeyId) -> tuple[_Waiting, bytes | None]:
+        """What the file says of a key, which only opening it proves, and the key, sealed."""
+        statement = "SELECT master, secret, label, deadline FROM keys WHERE key_id = ?"
+        row = connection.execute(statement, (key_id,)).fetchone()
         if row is None:
             raise KeyUnknownError(f"key {key_id}", "the id of a key that waits here", "ask for a new one")
-        return key_id, *row
+        master, sealed, label, deadline = row
+        slaves = tuple(sae for (sae,) in connection.execute("SELECT sae FROM rights WHERE key_id = ?", (key_id,)))
+        return _Waiting(key_id, master, slaves, label, deadline), sealed
 
-    def _collected(
-        self,
-        connection: sqlite3.Connection,
-        sae: str,
-        master: str,
-        key_id: KeyId,
-        owner: str,
-        sealed: bytes | None,
-        label: str,
-    ) -> Given:
+    def _collected(self, connection: sqlite3.Connection, sae: str, master: str, key_id: KeyId) -> Given:
         """Takes the right away, and the key with the last right."""
-        right = "DELETE FROM rights WHERE key_id = ? AND sae = ?"
-        had = connection.execute(right, (key_id, sae)).rowcount
-        if owner != master or sealed is None or not had:
+        key, sealed = self._found(connection, key_id)
+        if key.master != master or sealed is None or sae not in key.slaves:
             raise KeyRefusedError(f"key {key_id} for {sae}", "one that waits for it", "ask for a new one")
-        if not connection.execute("SELECT 1 FROM rights WHERE key_id = ?", (key_id,)).fetchone():
-            connection.execute("UPDATE keys SET secret = NULL WHERE key_id = ?", (key_id,))
-        return Given(key_id, self._database.vault.open(sealed, "key", key_id), label)
-
-
-def _name() -> KeyId:
-    return str(uuid.uuid4())
+        vault, left = self._database.vault, key.without(sae)
+        secret = vault.open(sealed, *key.record)
+        connection.execute("DELETE FROM rights WHERE key_id = ? AND sae = ?", (key_id, sae))
+        resealed = vault.seal(secret, *left.record) if left.slaves else None
+        connection.execute("UPDATE keys SET secret = ? WHERE key_id = ?", (resealed, key_id))
+        return Given(key_id, secret, key.label)

@@ -53,7 +53,10 @@ class Units:
             raise KeyShortageError(f"no room for {len(units)} units", f"at most {capacity} on a link")
         connection.executemany(
             "INSERT INTO units VALUES (?, ?, ?, ?, ?, NULL, NULL)",
-            ((*self._own, number, self._sealed(number, secret), label) for number, secret in units.items()),
+            (
+                (*self._own, number, self.vault.seal(secret, *self._record(number, label)), label)
+                for number, secret in units.items()
+            ),
         )
 
     def numbers(self, connection: sqlite3.Connection) -> list[int]:
@@ -99,14 +102,11 @@ class Units:
             remedy = "the key is burnt; ask for a new one"
             raise KeyRefusedError(f"{len(found)} of {len(numbers)} units for {size} bits", f"{needed(size)}", remedy)
         self.burn(connection, numbers)
-        bits = b"".join(self.vault.open(sealed, *self._record(number)) for number, sealed, _ in found)
+        bits = b"".join(self.vault.open(sealed, *self._record(number, label)) for number, sealed, label in found)
         return bits[: size // 8], "; ".join(dict.fromkeys(label for _, _, label in found))
 
-    def _sealed(self, number: int, secret: bytes) -> bytes:
-        return self.vault.seal(secret, *self._record(number))
-
-    def _record(self, number: int) -> tuple[str | int, ...]:
-        return "unit", self.peer, int(self.ours), number
+    def _record(self, number: int, label: str) -> tuple[str | int, ...]:
+        return "unit", self.peer, int(self.ours), number, label
 
     @property
     def _own(self) -> tuple[str, int]:

@@ -81,7 +81,7 @@ class Vault:
     """
 
     def __init__(self, master: MasterKey, salt: bytes) -> None:
-        derived = HKDF(SHA256(), _BYTES, salt, b"qfedfm key store, version 1").derive(master.secret)
+        derived = HKDF(SHA256(), _BYTES, salt, b"qfedfm key store, version 2").derive(master.secret)
         self._cipher = AESGCM(derived)
 
     def seal(self, secret: bytes, *record: str | int) -> bytes:
@@ -120,15 +120,20 @@ def write_private(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def shared(status: os.stat_result) -> bool:
+    """Whether others than its owner may use a file; Windows does not say."""
+    return bool(status.st_mode & 0o077) and sys.platform != "win32"
+
+
 def _private(path: Path) -> str:
     """A short text from a file that only its owner can read."""
     try:
         with path.open("rb") as file:
-            shared = os.fstat(file.fileno()).st_mode & 0o077
+            status = os.fstat(file.fileno())
             text = file.read(4096)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror})", "a file with a master key") from None
-    if shared and sys.platform != "win32":
+    if shared(status):
         raise ConfigError(f"{path} can be read by others", "a file of mode 600", f"chmod 600 {path}")
     return text.decode("ascii", errors="replace")
 

@@ -13,7 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qfedfm.core.errors import ConfigError, KeyRefusedError, KeyShortageError, KeyStoreError, KeyUnknownError
+from qfedfm.core.errors import (
+    ConfigError,
+    KeyRefusedError,
+    KeyShortageError,
+    KeyStoreError,
+    KeyUnknownError,
+    PayloadError,
+)
 from qfedfm.qkd.keystore import KeyStore, Plan
 from qfedfm.qkd.vault import MasterKey, Vault
 
@@ -329,10 +336,74 @@ def test_a_record_opens_only_in_its_place(ends):
         ends.a.give("b", ends.a.reserve("b", "alice", ["bob"], 1, 256))
 
 
+FORGED = {
+    "a right": "INSERT INTO rights SELECT key_id, 'mallory' FROM keys",
+    "a right in another's place": "UPDATE rights SET sae = 'mallory' WHERE sae = 'carol'",
+    "the right of one who has had it": "INSERT INTO rights SELECT key_id, 'bob' FROM keys",
+    "another's right taken away": "DELETE FROM rights WHERE sae = 'carol'",
+    "the master": "UPDATE keys SET master = 'mallory'",
+    "the deadline": "UPDATE keys SET deadline = deadline + 1e9",
+    "the label": "UPDATE keys SET label = 'QKD-secure'",
+}
+
+
+@pytest.mark.parametrize("what", list(FORGED))
+def test_who_can_write_the_file_gives_nobody_a_right(ends, what):
+    """Whoever asks, in whatever name: the key does not open."""
+    ends.feed(1)
+    [key] = ends.key(slaves=("bob", "carol", "dave"))
+    assert ends.b.collect("bob", "alice", [key.key_id]) == [key]
+    ends.b.close()
+    with sqlite3.connect(ends.folder / "b.sqlite") as forger:
+        assert forger.execute(FORGED[what]).rowcount == 1
+    forger.close()
+    ends.b = KeyStore(ends.folder / "b.sqlite", MASTER, monotonic=ends.clock)
+    opened = 0
+    for sae in ("bob", "carol", "dave", "mallory"):
+        for master in ("alice", "mallory"):
+            with pytest.raises((KeyStoreError, KeyRefusedError)) as refused:
+                ends.b.collect(sae, master, [key.key_id])
+            opened += refused.type is KeyStoreError
+    assert opened > 0
+
+
+def test_a_unit_keeps_its_label(ends):
+    ends.feed(1)
+    ends.a.close()
+    with sqlite3.connect(ends.folder / "a.sqlite") as forger:
+        forger.execute("UPDATE units SET label = 'QKD-secure'")
+    forger.close()
+    ends.a = KeyStore(ends.folder / "a.sqlite", MASTER, monotonic=ends.clock)
+    with pytest.raises(KeyStoreError, match="does not open"):
+        ends.a.give("b", ends.a.reserve("b", "alice", ["bob"], 1, 256))
+
+
+@pytest.mark.parametrize("end", ["", "-wal", "-shm"], ids=["file", "log", "index"])
+def test_a_store_that_others_can_use_is_refused(ends, end):
+    path = Path(f"{ends.folder / 'a.sqlite'}{end}")
+    for mode in (0o640, 0o602, 0o604):
+        path.chmod(mode)
+        with pytest.raises(KeyStoreError, match=f"chmod 600 {path}"):
+            KeyStore(ends.folder / "a.sqlite", MASTER)
+    path.chmod(0o600)
+    KeyStore(ends.folder / "a.sqlite", MASTER).close()
+
+
+def test_keys_of_more_bits_than_can_be_taken_wait_on(ends):
+    ends.feed(3)
+    found = ends.key(number=3, slaves=("bob", "carol"))
+    ids = [each.key_id for each in found]
+    with pytest.raises(PayloadError, match="at most 767"):
+        ends.b.collect("bob", "alice", ids, 767)
+    assert ends.b.collect("bob", "alice", ids, 768) == found
+    assert ends.b.collect("carol", "alice", ids) == found
+
+
 def test_a_store_that_cannot_be_used(tmp_path, ends):
     with pytest.raises(KeyStoreError, match="master key"):
         KeyStore(ends.folder / "a.sqlite", MasterKey(bytes(32)))
     (tmp_path / "text").write_text("no database" * 100)
+    (tmp_path / "text").chmod(0o600)
     for path in (tmp_path / "text", tmp_path / "no" / "folder", tmp_path):
         with pytest.raises(KeyStoreError, match="cannot be used"):
             KeyStore(path, MASTER)

@@ -7,12 +7,14 @@ over mutual TLS between the key managers, in three messages of their own (the st
 ``units``       new units of the sender's                                     `Feed`
 ``keys``        which of the sender's units become which key, for whom        `Assign`
 ``alive``       which units the sender has; the answer is what of them the    `Alive`
-                receiver has, and each burns what the other lacks
+                receiver has, and each burns what the other lacks; both say
+                whether the feeding of their end has failed
 ==============  ============================================================  ===============
 
 A real link brings its bits to both ends itself and puts them into the stores with `KeyStore.put`; then nothing but
-``keys`` and ``alive`` travels. The default here is **simulated**: the bits come from the operating system of one end
-and travel under TLS, so that they are no safer than that, and every key says so.
+``keys`` and ``alive`` travels. All links here are **simulated**: the bits come from the operating system of one end, or
+from sessions of both parties in its process (`qfedfm.qkd.kme.quantum`), and travel under TLS, so that they are no safer
+than that, and every key says so.
 """
 
 from __future__ import annotations
@@ -21,13 +23,17 @@ import asyncio
 import logging
 import ssl
 import threading
+import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 from uuid import UUID
 
 import aiohttp
 
-from qfedfm.core.errors import KeyServiceError, PayloadError, QfedfmError
+from qfedfm.core.errors import KeyServiceError, KeyShortageError, PayloadError, QfedfmError
 from qfedfm.qkd.entropy import Entropy, System
 from qfedfm.qkd.keystore import KeyStore, Plan
 from qfedfm.qkd.kme.messages import BODY, Alive, Assign, Body, Feed, KeyPlan, Problem, UnitMessage, packed, parsed
@@ -35,9 +41,12 @@ from qfedfm.qkd.kme.settings import Peer
 from qfedfm.qkd.units import UNIT
 
 SIMULATED = "simulated, not QKD-secure"
+DOWN = "down"
 _log = logging.getLogger(__name__)
-_BATCH, _IDLE, _RETRY, _PATIENCE = 256, 0.2, 0.5, 10.0
-"""Units in a message; seconds between looks at a full store, after a failure, and for an answer."""
+_BATCH, _IDLE, _RETRY, _PATIENCE, _ALIVE = 256, 0.2, 0.5, 10.0, 5.0
+"""Units in a message; seconds between looks at a full store, after a failure, for an answer, and between `alive`."""
+_DISTURBED = 5.0
+"""Seconds after a link that gave no key: whoever disturbs it shall not fill the log."""
 
 
 @dataclass
@@ -48,6 +57,7 @@ class Feeder:
         take: gives the next secret bytes, as many as it likes; none when there are none now. It may take its time, and
             raise `KeyShortageError` when the link is down.
         label: what the link is, and is not; every key carries it.
+        slow: whether taking takes so long that units leave as soon as there are some.
 
     Example:
         >>> len(Feeder.simulated().units(2)[1])
@@ -56,6 +66,7 @@ class Feeder:
 
     take: Callable[[], bytes] = field(repr=False)
     label: str
+    slow: bool = False
     _rest: bytes = field(default=b"", init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -68,8 +79,9 @@ class Feeder:
     def units(self, most: int) -> list[bytes]:
         """At most so many units; what is left of the last bytes waits for the next call."""
         step = UNIT // 8
+        enough = min(most, 1 if self.slow else most) * step
         with self._lock:  # several links may take from it, and none what another has
-            while len(self._rest) < most * step:
+            while len(self._rest) < enough:
                 more = self.take()
                 if not more:
                     break
@@ -87,48 +99,76 @@ class Link:
         peer: the other end.
         session: for requests.
         context: mutual TLS with this end's certificate. The peer must show one that names it as a host.
+        feeder: of this end's units.
     """
 
-    def __init__(self, store: KeyStore, peer: Peer, session: aiohttp.ClientSession, context: ssl.SSLContext) -> None:
-        self.store, self.peer, self._session, self._context = store, peer, session, context
-        self._settled = False
+    def __init__(
+        self, store: KeyStore, peer: Peer, session: aiohttp.ClientSession, context: ssl.SSLContext, feeder: Feeder
+    ) -> None:
+        self.store, self.peer, self._session, self._context, self._feeder = store, peer, session, context, feeder
+        self._settled, self._asked, self._theirs, self._failure = False, 0.0, "up", ""
         self.state = "not up yet"
-        """``up``, or why not."""
+        """``up``, ``down`` after an error that nobody foresaw, or why there are no new units."""
 
-    async def run(self, feeder: Feeder, rate: float) -> None:
-        """Feeds both stores with ``rate`` bits a second until it is cancelled; goes on when the peer comes back."""
+    @property
+    def label(self) -> str:
+        """What the link is, and is not."""
+        return self._feeder.label
+
+    @property
+    def word(self) -> Literal["up", "down"]:
+        """What this end tells the other one."""
+        return "down" if self.state == DOWN else "up"
+
+    async def run(self, rate: float) -> None:
+        """Feeds both stores with ``rate`` bits a second until it is cancelled; goes on after every error."""
         while True:
-            try:
-                if not self._settled:
-                    await self.settle()
-                pause = await self.fill(feeder) * UNIT / rate or _IDLE
-                self._say("up")
-            except QfedfmError as error:
-                self._say(str(error))
-                pause = _RETRY
-            await asyncio.sleep(pause)
+            [done] = await asyncio.gather(self._turn(rate), return_exceptions=True)
+            await asyncio.sleep(self._failed(done) if isinstance(done, BaseException) else done)
 
-    async def fill(self, feeder: Feeder) -> int:
+    async def _turn(self, rate: float) -> float:
+        """Feeds once; gives the seconds until the next turn."""
+        if not self._settled or time.monotonic() > self._asked + _ALIVE:
+            await self.settle()
+        pause = await self.fill() * UNIT / rate or _IDLE
+        self._say("up" if self._theirs == "up" else f"up here, down at {self.peer.id}", logging.INFO)
+        return pause
+
+    def _failed(self, error: BaseException) -> float:
+        """Shows an error. The words of one that nobody foresaw may hold a key: only its kind and place are told."""
+        if isinstance(error, KeyShortageError):
+            self._say(str(error), logging.WARNING)
+            return _DISTURBED
+        if isinstance(error, QfedfmError):
+            self._say(str(error), logging.INFO)
+        else:
+            self._settled = False
+            frames = traceback.extract_tb(error.__traceback__)[::-1]
+            where = ", called at ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+            self._say(DOWN, logging.ERROR, f" by {type(error).__name__} at {where}")
+        return _RETRY
+
+    async def fill(self) -> int:
         """Adds units to both stores, at the other end first; gives how many."""
         room = self.store.capacity - len(await asyncio.to_thread(self.store.numbers, self.peer.id, True))
-        secrets = await asyncio.to_thread(feeder.units, max(0, min(room, _BATCH)))
+        secrets = await asyncio.to_thread(self._feeder.units, max(0, min(room, _BATCH)))
         if not secrets:
             return 0
         first = await asyncio.to_thread(self.store.number, self.peer.id, len(secrets))
         units = dict(enumerate(secrets, first))
         self._settled = False  # until both ends have them
         told = tuple(UnitMessage(number=number, key=packed(secret)) for number, secret in units.items())
-        await self._post("units", Feed(label=feeder.label, units=told))
-        await asyncio.to_thread(self.store.put, self.peer.id, True, units, feeder.label)
+        await self._post("units", Feed(label=self.label, units=told))
+        await asyncio.to_thread(self.store.put, self.peer.id, True, units, self.label)
         self._settled = True
         return len(units)
 
     async def settle(self) -> None:
-        """After a failure: each end burns the units that the other one lacks."""
+        """Each end burns the units that the other one lacks, as there are after a failure, and says how it is."""
         ours = await asyncio.to_thread(self.store.numbers, self.peer.id, True)
-        theirs = parsed(Alive, await self._post("alive", Alive.of(ours)))
+        theirs = parsed(Alive, await self._post("alive", Alive.of(ours, self.word)))
         await asyncio.to_thread(self.store.keep, self.peer.id, True, theirs.among(ours))
-        self._settled = True
+        self._settled, self._asked, self._theirs = True, time.monotonic(), theirs.link
 
     async def assign(self, plan: Plan) -> None:
         """Has the other end commit to keys.
@@ -167,11 +207,11 @@ class Link:
             raise KeyServiceError(f"key manager {self.peer.id} refuses {name}: {answer.status} {_said(body)}")
         return body
 
-    def _say(self, state: str) -> None:
+    def _say(self, state: str, level: int, failure: str = "") -> None:
         """Logs a change of state once."""
-        if state != self.state:
-            _log.info("link to %s: %s", self.peer.id, state)
-        self.state = state
+        if (state, failure) != (self.state, self._failure):
+            _log.log(level, "link to %s: %s%s", self.peer.id, state, failure)
+        self.state, self._failure = state, failure
 
 
 def _said(body: bytes) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from qfedfm.core.errors import KeyRefusedError, KeyServiceError, KeyShortageError
 from qfedfm.qkd.keystore import Given, KeyStore, Plan
 from qfedfm.qkd.kme.limits import Limits, Refused
-from qfedfm.qkd.kme.link import Link
-from qfedfm.qkd.kme.messages import Alive, Assign, Feed, Status, unpacked
+from qfedfm.qkd.kme.link import DOWN, Link
+from qfedfm.qkd.kme.messages import ANSWER_BITS, Alive, Assign, Feed, Status, unpacked
 from qfedfm.qkd.kme.settings import Peer, Settings
 from qfedfm.qkd.units import needed
 
@@ -24,7 +24,6 @@ class KeyManager:
         settings: who is where.
         store: of this key manager.
         links: to each peer, by its id.
-        label: what the links are, and are not.
         limits: of a request.
     """
 
@@ -33,12 +32,16 @@ class KeyManager:
         settings: Settings,
         store: KeyStore,
         links: Mapping[str, Link],
-        label: str,
         limits: Limits | None = None,
     ) -> None:
-        self.settings, self.store, self.links, self.label = settings, store, links, label
+        self.settings, self.store, self.links = settings, store, links
         self.limits = Limits() if limits is None else limits
         self._places = {sae: peer for peer in settings.peers for sae in peer.saes}
+
+    @property
+    def label(self) -> str:
+        """What the links are, and are not."""
+        return "; ".join(dict.fromkeys(link.label for link in self.links.values()))
 
     async def status(self, master: str, slave: str) -> Status:
         """Clause 6.1, for keys that ``master`` would start.
@@ -47,7 +50,7 @@ class KeyManager:
             Refused: nobody knows the slave.
         """
         peer = self._place((slave,))
-        each = needed(self.limits.key_size)
+        each, link = needed(self.limits.key_size), self.links[peer.id]
         free = await asyncio.to_thread(self.store.free, peer.id)
         return Status(
             source_KME_ID=self.settings.id,
@@ -61,18 +64,20 @@ class KeyManager:
             max_key_size=self.limits.max_key_size,
             min_key_size=self.limits.min_key_size,
             max_SAE_ID_count=self.limits.max_SAE_ID_count,
-            status_extension={"label": self.label, "link": self.links[peer.id].state},
+            status_extension={"label": link.label, "link": link.state},
         )
 
     async def keys(self, master: str, slaves: Sequence[str], number: int, size: int) -> list[Given]:
         """New keys, which both ends have committed to when they are returned.
 
         Raises:
-            Refused: a slave that nobody knows, or slaves at several key managers.
+            Refused: a slave that nobody knows, slaves at several key managers, or the link is down.
             KeyShortageError: too few units, after waiting where the settings say so.
             KeyServiceError: the other end did not confirm; the keys are burnt.
         """
         peer = self._place(slaves)
+        if self.links[peer.id].state == DOWN:
+            raise Refused(503, f"the link to {peer.id} is down")
         plan = await self._reserved(peer, master, slaves, number, size)
         try:
             await self.links[peer.id].assign(plan)
@@ -85,8 +90,11 @@ class KeyManager:
             raise KeyShortageError("the reservation expired before the other end confirmed", "", "ask again") from None
 
     async def collect(self, sae: str, master: str, key_ids: Sequence[str]) -> list[Given]:
-        """Keys that another party started, once for each receiver; see `KeyStore.collect`."""
-        return await asyncio.to_thread(self.store.collect, sae, master, key_ids)
+        """Keys that another party started, once for each receiver and no more than one answer holds.
+
+        Raises: see `KeyStore.collect`.
+        """
+        return await asyncio.to_thread(self.store.collect, sae, master, key_ids, ANSWER_BITS)
 
     async def fed(self, peer: Peer, message: Feed) -> None:
         """Takes new units of a peer's; see `KeyStore.put`."""
@@ -109,10 +117,10 @@ class KeyManager:
         await asyncio.to_thread(self.store.accept, peer.id, plan)
 
     async def alive(self, peer: Peer, message: Alive) -> Alive:
-        """Burns units of a peer's that it lacks, and tells which of them are here."""
+        """Burns units of a peer's that it lacks; tells which of them are here, and whether this end is up."""
         numbers = await asyncio.to_thread(self.store.numbers, peer.id, False)
         await asyncio.to_thread(self.store.keep, peer.id, False, message.among(numbers))
-        return Alive.of(await asyncio.to_thread(self.store.numbers, peer.id, False))
+        return Alive.of(await asyncio.to_thread(self.store.numbers, peer.id, False), self.links[peer.id].word)
 
     def _place(self, slaves: Sequence[str]) -> Peer:
         """The peer that serves all of them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -20,6 +20,10 @@ BODY = 1 << 17
 """Bytes of a request at most."""
 ANSWER = 1 << 20
 """Bytes of an answer at most."""
+ANSWER_BITS = 1 << 22
+"""Bits of the keys in an answer at most: as base64, with 1000 ids and a label, they stay within `ANSWER`."""
+LABEL = 1000
+"""Characters of the labels in an answer at most."""
 NOT_MULTIPLE = "size shall be a multiple of 8"
 UNSUPPORTED = "not all extension_mandatory parameters are supported"
 NOT_FOUND = "one or more keys specified are not found on KME"
@@ -37,7 +41,7 @@ class Body(BaseModel):
 
 
 class Status(Body):
-    """Clause 6.1. ``status_extension`` holds ``label``: what the link is, and is not."""
+    """Clause 6.1. ``status_extension`` holds ``label``: what the link is, and is not; and ``link``: how it is."""
 
     source_KME_ID: str
     target_KME_ID: str
@@ -136,12 +140,13 @@ class Assign(Body):
 
 
 class Alive(Body):
-    """Numbers of units that are there, as first and last of each run."""
+    """Numbers of units that are there, as first and last of each run, and whether the sender's end of the link is."""
 
     runs: tuple[tuple[Number, Number], ...] = Field(max_length=4096)
+    link: Literal["up", "down"] = "up"
 
     @classmethod
-    def of(cls, numbers: Sequence[int]) -> Alive:
+    def of(cls, numbers: Sequence[int], link: Literal["up", "down"] = "up") -> Alive:
         """The runs of ascending numbers.
 
         Example:
@@ -154,7 +159,7 @@ class Alive(Body):
                 runs[-1][1] = number
             else:
                 runs.append([number, number])
-        return cls(runs=tuple((first, last) for first, last in runs))
+        return cls(runs=tuple((first, last) for first, last in runs), link=link)
 
     def among(self, numbers: Iterable[int]) -> list[int]:
         """Those of the numbers that are in a run: a peer's claim of a long run allocates nothing.

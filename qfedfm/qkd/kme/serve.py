@@ -13,10 +13,11 @@ from aiohttp import web
 
 from qfedfm.core.errors import ConfigError, KeyStoreError
 from qfedfm.qkd.keystore import KeyStore
-from qfedfm.qkd.kme.link import Feeder, Link
+from qfedfm.qkd.kme.link import SIMULATED, Feeder, Link
 from qfedfm.qkd.kme.manager import KeyManager
+from qfedfm.qkd.kme.quantum import Sessions
 from qfedfm.qkd.kme.service import Service
-from qfedfm.qkd.kme.settings import Settings
+from qfedfm.qkd.kme.settings import Peer, Settings
 from qfedfm.qkd.vault import MasterKey
 
 _SWEEP, _SHUTDOWN, _FAREWELL = 5.0, 5.0, 0.1
@@ -31,14 +32,13 @@ async def serving(
 
     Args:
         settings: who it is and where.
-        feeder: where the bits of its links are from; simulated where none is given.
+        feeder: where the bits of all its links are from; as its settings say where none is given.
         listening: a socket in the place of the address in the settings.
 
     Raises:
         ConfigError: a certificate or master key is missing or wrong, or the address cannot be listened on.
         KeyStoreError: the store cannot be used.
     """
-    source = Feeder.simulated() if feeder is None else feeder
     incoming, outgoing = settings.credentials.server(), settings.credentials.client()
     store = KeyStore(
         settings.store, MasterKey.load(settings.master_key), capacity=settings.capacity, lifetime=settings.lifetime
@@ -46,9 +46,11 @@ async def serving(
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.close)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        links = {peer.id: Link(store, peer, session, outgoing) for peer in settings.peers}
-        manager = KeyManager(settings, store, links, source.label)
-        work = [asyncio.create_task(link.run(source, settings.rate)) for link in links.values()]
+        links = {
+            peer.id: Link(store, peer, session, outgoing, feeder or _feeder(settings, peer)) for peer in settings.peers
+        }
+        manager = KeyManager(settings, store, links)
+        work = [asyncio.create_task(link.run(settings.rate)) for link in links.values()]
         work.append(asyncio.create_task(_housekeeping(store)))
         stack.push_async_callback(_ended, work)
         runner = web.AppRunner(
@@ -82,6 +84,13 @@ async def serve(managers: Sequence[Settings], say: Callable[[str], None]) -> Non
             host, port = sock.getsockname()[:2]
             say(f"{settings.id}: https://{host}:{port}, keys: {manager.label}")
         await stop.wait()
+
+
+def _feeder(settings: Settings, peer: Peer) -> Feeder:
+    """Sessions where the settings of the link ask for them."""
+    if peer.quantum is None:
+        return Feeder.simulated()
+    return Feeder(Sessions(peer.quantum, f"{settings.id} and {peer.id}").take, SIMULATED, slow=True)
 
 
 def _bound(settings: Settings) -> socket.socket:

@@ -30,6 +30,7 @@ from qfedfm.qkd.kme.limits import Refused
 from qfedfm.qkd.kme.manager import KeyManager
 from qfedfm.qkd.kme.messages import (
     BODY,
+    LABEL,
     NOT_FOUND,
     Alive,
     Assign,
@@ -164,7 +165,7 @@ def _one(request: web.Request) -> KeyIds:
 
 def _container(given: Sequence[Given]) -> web.Response:
     keys = tuple(Key(key_ID=UUID(each.key_id), key=packed(each.secret)) for each in given)
-    label = "; ".join(dict.fromkeys(each.label for each in given))
+    label = "; ".join(dict.fromkeys(each.label for each in given))[:LABEL]
     return _json(KeyContainer(keys=keys, key_container_extension={"label": label}))
 
 

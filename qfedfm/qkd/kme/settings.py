@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.validation import explain
+from qfedfm.qkd.kme.quantum import Quantum
 from qfedfm.qkd.kme.tls import Credentials
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}")
@@ -33,11 +34,13 @@ class Peer(_Table):
         id: the common name of its certificate, which also names it as a host.
         url: where it listens, ``https://host:port``.
         saes: the applications that it serves.
+        quantum: sessions that this end's units of the link come out of; without, the operating system's bits.
     """
 
     id: Host
     url: str
     saes: tuple[Name, ...] = Field(min_length=1)
+    quantum: Quantum | None = None
 
 
 class Settings(_Table):
@@ -53,7 +56,7 @@ class Settings(_Table):
         peers: the other ends of its links.
         low_keys: when a link has too few keys: ``refuse`` with 503, or ``wait`` for ``patience`` seconds first.
         patience: seconds.
-        rate: bits a second that the simulated link makes in each direction.
+        rate: bits a second that each link makes in each direction, at most.
         capacity: units of 256 bits that wait at most in each direction.
         lifetime: seconds that a key waits for its receivers.
     """
