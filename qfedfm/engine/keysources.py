@@ -138,7 +138,7 @@ def sources(
         from qfedfm.qkd.sessions import SessionLinks
 
         fibres = Fibres(link)
-        drawn = SessionLinks(fibres, link.store)
+        drawn = SessionLinks(fibres, link.store, between=fibres.between)
         links = drawn.end
     if links is None:
         from qfedfm.qkd.simulated import SimulatedLinks

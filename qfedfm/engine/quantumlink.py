@@ -9,16 +9,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from qfedfm.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from qfedfm.qkd.channel import Channel
-    from qfedfm.qkd.eavesdroppers import Eavesdropper
+    from collections.abc import Callable
+
+    from qfedfm.qkd.attack import Attack
+    from qfedfm.qkd.chain import Chain
+    from qfedfm.qkd.channel import Channel, Message
     from qfedfm.qkd.entropy import Entropy
     from qfedfm.qkd.link import Link
-    from qfedfm.qkd.session import Outcome, Reconciler, Session, Strings
+    from qfedfm.qkd.session import Outcome, Reconciler, Strings
     from qfedfm.qkd.sessions import Ran
 
+_P_Z = 0.7
+"""Of the key basis, where the user says nothing."""
 _STEP = 0.005
 """Error rates that reconciliation is told are multiples of it, so that few codes serve all sessions."""
 
@@ -33,43 +40,58 @@ class Eavesdropping(_Model):
     Args:
         name: ``intercept-resend``: measures pulses in Z or X at random and sends on what was seen; QBER share/4.
             ``entangling-probe``: the best individual attack, with QBER (1 − cos(share·π/2))/2.
-        share: of the pulses, or of the largest angle of the probe.
+            ``photon-number-splitting``: keeps photons of pulses with several, on decoy-bb84.
+            ``man-in-the-middle``: leaves photons alone and alters every message on the classical channel.
+        share: of the pulses, or of the largest angle of the probe; 1 for the two others.
         from_round: the first round in which it happens.
         clients: on whose fibres; None for all.
     """
 
-    name: Literal["intercept-resend", "entangling-probe"] = "intercept-resend"
+    name: Literal["intercept-resend", "entangling-probe", "photon-number-splitting", "man-in-the-middle"] = (
+        "intercept-resend"
+    )
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     from_round: Annotated[int, Field(ge=1, strict=True)] = 1
     clients: tuple[Annotated[int, Field(ge=0, strict=True)], ...] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Eavesdropping:
+        if self.share != 1 and self.name not in ("intercept-resend", "entangling-probe"):
+            raise ValueError(f"no share beside {self.name}")
+        return self
 
     def on(self, client: int, round_: int) -> bool:
         """Whether that client's fibre is disturbed in that round."""
         return round_ >= self.from_round and (self.clients is None or client in self.clients)
 
-    def build(self) -> Eavesdropper:
-        """What happens to pulses."""
-        from qfedfm.qkd.eavesdroppers import EntanglingProbe, InterceptResend
+    def build(self, protocol: str) -> Attack:
+        """What happens to pulses and messages.
 
-        return (
-            InterceptResend(self.share) if self.name == "intercept-resend" else EntanglingProbe(self.share * np.pi / 2)
-        )
+        Raises:
+            ConfigError: it means nothing for the protocol.
+        """
+        from qfedfm.qkd.attack import attack
+
+        numbers = {"intercept-resend": self.share, "entangling-probe": (1 - math.cos(self.share * math.pi / 2)) / 2}
+        return attack(f"{self.name}:{numbers[self.name]!r}" if self.name in numbers else self.name, protocol)
 
 
 class QuantumLink(_Model):
-    """A simulated fibre from the server to each client, with a session of BB84 whenever its store runs short.
+    """A simulated fibre from the server to each client, with a session whenever its store runs short.
 
-    Single photons, variable-length proof (Tupkary et al. 2025), authentication from an initial key that the keys pay
-    back. The randomness is the operating system's, so that two runs have different keys and, where a session aborts by
-    chance, different rounds.
+    `qfedfm.qkd.chain.chain` plans the sessions: by a proof of variable length where the protocol has one, which for
+    ``e91`` it has not. Authentication is from an initial key that the keys pay back. The randomness is the operating
+    system's, so that two runs have different keys and, where a session aborts by chance, different rounds.
 
     Args:
-        protocol: ``bb84``.
+        protocol: ``bb84``, with single photons; ``decoy-bb84``, with laser pulses of three intensities; ``bbm92``, with
+            entangled pairs; ``e91``, with pairs and a Bell test.
         base: fibre and receiver by name (`qfedfm.qkd.link.LINKS`).
         distance: km, in place of the base's.
         pulses: of a session.
         pulse_rate: pulses per second.
-        p_z: probability of the basis that keys are made of; the other one is tested.
+        p_z: probability of the basis that keys are made of; the other one is tested. ``planned`` for the one that
+            promises the longest key; not with e91, whose settings are equally likely.
         reconciliation: ``ldpc`` takes few messages, so that little key goes into authentication; or ``cascade``.
         store: bits that both ends keep at most, a multiple of 8; None for all that sessions give. A small store makes
             every round ask the link anew.
@@ -77,16 +99,37 @@ class QuantumLink(_Model):
         eavesdropper: None for nobody.
     """
 
-    protocol: Literal["bb84"] = "bb84"
+    protocol: Literal["bb84", "decoy-bb84", "bbm92", "e91"] = "bb84"
     base: Literal["lab", "metro", "long"] = "metro"
     distance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    pulses: Annotated[int, Field(ge=1, le=10**9, strict=True)] = 1_000_000
+    pulses: Annotated[int, Field(ge=1000, le=10**9, strict=True)] = 1_000_000
     pulse_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e9
-    p_z: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    p_z: Annotated[float, Field(gt=0, lt=1)] | Literal["planned"] = _P_Z
     reconciliation: Literal["ldpc", "cascade"] = "ldpc"
     store: Annotated[int, Field(ge=8, multiple_of=8, strict=True)] | None = None
     retries: Annotated[int, Field(ge=1, strict=True)] = 3
     eavesdropper: Eavesdropping | None = None
+
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _gives_keys(cls, name: Any) -> Any:
+        if name in ("b92", "weak-bb84"):
+            from qfedfm.qkd.plans import WITHOUT_PROOF
+
+            raise ValueError(f"a protocol that gives keys ({WITHOUT_PROOF[name]})")
+        return name
+
+    @model_validator(mode="after")
+    def _fits(self) -> QuantumLink:
+        if self.protocol == "e91" and self.p_z != _P_Z:
+            raise ValueError("no p_z beside e91, whose settings are equally likely")
+        if self.eavesdropper is not None:
+            try:
+                self.eavesdropper.build(self.protocol)
+            except ConfigError:
+                given = f"not {self.eavesdropper.name} on {self.protocol}"
+                raise ValueError(f"an eavesdropper that means something for the protocol, {given}") from None
+        return self
 
     @property
     def seconds(self) -> float:
@@ -100,16 +143,16 @@ class QuantumLink(_Model):
         base = named(self.base)
         return base if self.distance is None else replace(base, distance=self.distance)
 
-    def build(self) -> Session:
-        """What follows the quantum phase."""
-        from qfedfm.qkd.cascade import Cascade
-        from qfedfm.qkd.finite import VariableLength
-        from qfedfm.qkd.ldpc import LDPC
-        from qfedfm.qkd.session import Session
-        from qfedfm.qkd.sifting import MATCHING
+    def build(self) -> Chain:
+        """From photons to keys."""
+        from qfedfm.qkd.chain import TWO_BASES, chain
 
-        inner: Reconciler = LDPC() if self.reconciliation == "ldpc" else Cascade("original")
-        return Session(MATCHING, VariableLength(), _Rounded(inner), errors_public=True)
+        variable = self.protocol in TWO_BASES
+        p_z = self.p_z if variable and isinstance(self.p_z, float) else None
+        made = chain(self.protocol, self.pulses, self.fibre(), self.reconciliation, variable=variable, p_z=p_z)
+        if not variable:  # the cap on what may be told leaves no room for a rounded rate
+            return made
+        return replace(made, session=replace(made.session, reconciler=_Rounded(made.session.reconciler)))
 
 
 @dataclass(frozen=True)
@@ -138,20 +181,25 @@ class Fibres:
     """The one under way, which says whether somebody listens in."""
 
     @cached_property
-    def _session(self) -> Session:
+    def _chain(self) -> Chain:
         return self.link.build()
 
     def __call__(self, alice: str, bob: str, channel: Channel) -> Outcome:
         """A session between a client and the server."""
-        from qfedfm.qkd.bb84 import BB84
-        from qfedfm.qkd.eavesdroppers import Nobody
         from qfedfm.qkd.entropy import System
+
+        return self._chain.run(self._attack(alice, bob), System(), channel)
+
+    def between(self, alice: str, bob: str) -> Callable[[Message], bytes] | None:
+        """Who sits on their classical channel."""
+        return self._attack(alice, bob).between
+
+    def _attack(self, alice: str, bob: str) -> Attack:
+        from qfedfm.qkd.attack import Attack
 
         tap = self.link.eavesdropper
         listening = tap is not None and tap.on(client_of(alice, bob), self.round)
-        eve = tap.build() if tap is not None and listening else Nobody()
-        protocol, fibre = BB84(self.link.p_z), self.link.fibre()
-        return self._session.run(protocol, self.link.pulses, fibre, eve, channel, System())
+        return tap.build(self.link.protocol) if tap is not None and listening else Attack()
 
     def record(self, ran: Sequence[Ran], before: int, taken: int) -> dict[str, Any]:
         """What a round's record says of the sessions since the first ``before`` ones, and of ``taken`` bits of key.

@@ -30,6 +30,8 @@ PROTOCOLS: Mapping[str, Callable[[Wish], Iterator[Plan]]] = MappingProxyType(
     }
 )
 """By name: single photons, weak pulses without and with decoys, two states, pairs, pairs with a Bell test."""
+TWO_BASES = ("bb84", "decoy-bb84", "bbm92")
+"""Protocols whose keys come from one basis and whose test from the other."""
 FEWEST = 1000
 """Pulses: with fewer nothing can be tested."""
 MOST = 2**32 - 1
@@ -105,6 +107,7 @@ def chain(
     reconciliation: str = "ldpc",
     *,
     variable: bool = False,
+    p_z: float | None = None,
     epsilon: Epsilon = Epsilon(1e-10, 1e-15),  # noqa: B008 (frozen)
 ) -> Chain:
     """The chain of a protocol, with the probabilities, sizes and tolerances that promise the longest key.
@@ -119,10 +122,11 @@ def chain(
         link: between the parties.
         reconciliation: ``ldpc`` or ``cascade``.
         variable: whether the length may follow from what is seen, by a proof of variable length: BB84, BBM92, decoys.
+        p_z: of the basis that keys are made of, for the same protocols; None for what promises most.
         epsilon: ε_sec and ε_cor of a key.
 
     Raises:
-        ConfigError: an unknown name, too few pulses, or no proof of variable length for the protocol.
+        ConfigError: an unknown name, too few pulses, no proof of variable length or no such basis for the protocol.
 
     Example:
         >>> found = chain("bb84", 1_000_000, Link(distance=10.0, efficiency=0.5, misalignment=0.01))
@@ -133,10 +137,13 @@ def chain(
         raise ConfigError(f"protocol {protocol!r}", "a known one", nearest(protocol, PROTOCOLS))
     if pulses < FEWEST:
         raise ConfigError(f"{pulses} pulses", f"at least {FEWEST}", "a key takes some hundred thousand on a short link")
-    if variable and protocol not in ("bb84", "bbm92", "decoy-bb84"):
-        raise ConfigError(f"a key of variable length from {protocol}", "bb84, decoy-bb84 or bbm92")
+    if variable and protocol not in TWO_BASES:
+        raise ConfigError(f"a key of variable length from {protocol}", f"one of {', '.join(TWO_BASES)}")
+    if p_z is not None and protocol not in TWO_BASES:
+        raise ConfigError(f"a p_z of {p_z} for {protocol}", f"one of {', '.join(TWO_BASES)}")
     telling = Telling(reconciliation)
-    plan = max(PROTOCOLS[protocol](Wish(pulses, link, telling, variable, epsilon)), key=_worth)
+    wish = Wish(pulses, link, telling, variable, epsilon, plans.P_Z if p_z is None else (p_z,))
+    plan = max(PROTOCOLS[protocol](wish), key=_worth)
     bits, rate = plan.expected.key, plan.proof.qber(plan.expected)
     session = Session(plan.rule, plan.proof, telling.reconciler(bits, rate), plan.errors_public)
     return Chain(protocol, plan, session, pulses, link)

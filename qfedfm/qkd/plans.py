@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from qfedfm.qkd.b92 import B92
 from qfedfm.qkd.bb84 import BB84
@@ -32,6 +33,13 @@ SHARES = ((0.34, 0.33, 0.33), (0.5, 0.25, 0.25), (0.6, 0.25, 0.15), (0.7, 0.15, 
 """Of the intensities, to choose from."""
 WEAK = 0.1
 """Mean photon number of weak pulses without decoys."""
+WITHOUT_PROOF: Mapping[str, str] = MappingProxyType(
+    {
+        "weak-bb84": "weak pulses of one intensity: who splits off photons would not be seen; decoy-bb84 would show it",
+        "b92": "the proof for two states that losses and finite lengths need is not part of this library",
+    }
+)
+"""Protocols that give no key, and why."""
 BELOW = 4.0
 """Standard deviations between sizes or tolerances and what is expected, so that honest runs are not aborted."""
 
@@ -71,6 +79,7 @@ class Wish:
         telling: how much reconciliation will tell.
         variable: whether the length may follow from what is seen.
         epsilon: ε_sec and ε_cor.
+        p_z: probabilities of the key basis to choose from.
     """
 
     pulses: int
@@ -78,12 +87,13 @@ class Wish:
     telling: Telling
     variable: bool
     epsilon: Epsilon
+    p_z: tuple[float, ...] = P_Z
 
 
 def bb84(wish: Wish) -> Iterator[Plan]:
     """Single photons."""
     found = single_photons(wish.link)
-    for p_z in P_Z:
+    for p_z in wish.p_z:
         yield _two_bases(wish, BB84(p_z), found, p_z)
 
 
@@ -91,7 +101,7 @@ def bbm92(wish: Wish) -> Iterator[Plan]:
     """Pairs in two bases."""
     source = PairSource()
     found = pairs(wish.link, source)
-    for p_z in P_Z:
+    for p_z in wish.p_z:
         yield _two_bases(wish, BBM92(p_z, source), found, p_z)
 
 
@@ -112,8 +122,7 @@ def weak_bb84(wish: Wish) -> Iterator[Plan]:
     """Weak pulses of one intensity: splitting pulses of several photons leaves no trace."""
     found = weak_pulses(wish.link, WEAK)
     clicks = wish.pulses * wish.link.live(found.clicks) / 4
-    why = "weak pulses of one intensity: who splits off photons would not be seen; decoy-bb84 would show it"
-    proof = NoProof(_surely(clicks), why)
+    proof = NoProof(_surely(clicks), WITHOUT_PROOF["weak-bb84"])
     yield Plan(BB84(0.5, WEAK), MATCHING, proof, _observed(clicks, clicks, found.qber), found.qber, 0, 0.0)
 
 
@@ -121,9 +130,16 @@ def b92(wish: Wish) -> Iterator[Plan]:
     """Two states; with errors a fourth of the detections and half of those that were turned are conclusive."""
     found = single_photons(wish.link)
     bits = wish.pulses * found.clicks * (0.25 + found.qber / 2) / 2
-    why = "the proof for two states that losses and finite lengths need is not part of this library"
     conclusive = 2 * found.qber / (1 + 2 * found.qber)
-    yield Plan(B92(), CONCLUSIVE, NoProof(_surely(bits), why), _observed(bits, bits, conclusive), conclusive, 0, 0.0)
+    yield Plan(
+        B92(),
+        CONCLUSIVE,
+        NoProof(_surely(bits), WITHOUT_PROOF["b92"]),
+        _observed(bits, bits, conclusive),
+        conclusive,
+        0,
+        0.0,
+    )
 
 
 def e91(wish: Wish) -> Iterator[Plan]:
@@ -144,7 +160,7 @@ def e91(wish: Wish) -> Iterator[Plan]:
 def decoy_bb84(wish: Wish) -> Iterator[Plan]:
     """Three intensities, the weakest of them the vacuum."""
     asymptotic = _decoys_without_end(wish.link)
-    for signal, decoy, shares, p_z in itertools.product(SIGNALS, DECOYS, SHARES, P_Z):
+    for signal, decoy, shares, p_z in itertools.product(SIGNALS, DECOYS, SHARES, wish.p_z):
         means = (signal, decoy, 0.0)
         found = [weak_pulses(wish.link, mean) for mean in means]
         key, test, wrong = _by_intensity(wish, found, shares, p_z)

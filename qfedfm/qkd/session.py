@@ -57,6 +57,8 @@ class Reconciler(Protocol):
 class Account:
     """What a session saw, told and made; public.
 
+    One that ends early has what was seen until then.
+
     Args:
         pulses: fixed beforehand.
         clicks: announced by Bob.
@@ -107,6 +109,16 @@ class Outcome:
     account: Account
 
 
+@dataclass
+class _Reached:
+    """The account of a session under way, which an authentication that fails leaves as it is."""
+
+    account: Account
+
+    def note(self, **found: Any) -> None:
+        self.account = replace(self.account, **found)
+
+
 @dataclass(frozen=True)
 class Session:
     """Sifting, estimation, reconciliation, verification and privacy amplification, in this order.
@@ -148,30 +160,31 @@ class Session:
             PayloadError: without authentication, a message that was altered may not even have the right form.
             BudgetError: the initial key of the authentication is used up.
         """
-        account = Account(pulses, entropy.label, self.proof.name)
         exchange = protocol.exchange(pulses, link, eavesdropper, entropy)
+        clicks = len(self.rule.select(exchange.bob))
+        reached = _Reached(Account(pulses, entropy.label, self.proof.name, clicks))
         bits, forgery = _spent(channel)
         try:
-            outcome = self._process(exchange, account, channel, entropy)
+            outcome = self._process(exchange, reached, channel, entropy)
         except AuthenticationError as error:
-            outcome = _none(account, Length(0, Reason.AUTHENTICATION, error.given))
+            outcome = _none(reached.account, Length(0, Reason.AUTHENTICATION, error.given))
         bits_now, forgery_now = _spent(channel)
         epsilon = outcome.account.epsilon
         if epsilon is not None:
             epsilon = epsilon + Epsilon(0.0, 0.0, forgery_now - forgery)
         return replace(outcome, account=replace(outcome.account, authentication=bits_now - bits, epsilon=epsilon))
 
-    def _process(self, exchange: Exchange, account: Account, channel: Channel, entropy: Entropy) -> Outcome:
+    def _process(self, exchange: Exchange, reached: _Reached, channel: Channel, entropy: Entropy) -> Outcome:
         sifted = sift(exchange, self.rule, channel)
-        account = replace(account, clicks=sifted.clicks, sifted=int(sifted.key.sum()))
+        reached.note(sifted=int(sifted.key.sum()))
         tested = estimate(sifted, self.proof.sample, channel, entropy)
-        account = replace(account, seen=tested.seen)
+        reached.note(seen=tested.seen)
         refusal = self.proof.refusal(tested.seen)
         if refusal is not None:
-            return _none(account, refusal)
-        return self._distil(tested, account, channel, entropy)
+            return _none(reached.account, refusal)
+        return self._distil(tested, reached, channel, entropy)
 
-    def _distil(self, tested: Estimated, account: Account, channel: Channel, entropy: Entropy) -> Outcome:
+    def _distil(self, tested: Estimated, reached: _Reached, channel: Channel, entropy: Entropy) -> Outcome:
         """From the key bits to the key."""
         before = len(channel.transcript)
         qber = self.proof.qber(tested.seen)
@@ -179,17 +192,17 @@ class Session:
         counted = (ALICE,) if self.errors_public else (ALICE, BOB)
         leaked = sum(message.leaked for message in channel.transcript[before:] if message.sender in counted)
         leaked += len(tested.alice) - len(strings.alice)
-        account = replace(account, leaked=leaked)
+        reached.note(leaked=leaked)
         length = self.proof.length(tested.seen, leaked)
         if length.reason is not None:
-            return _none(account, length)
+            return _none(reached.account, length)
         before = len(channel.transcript)
         equal = verify(strings.alice, strings.bob, self.proof.epsilon.correctness, channel, entropy)
-        account = replace(account, tag=sum(message.leaked for message in channel.transcript[before:]))
+        reached.note(tag=sum(message.leaked for message in channel.transcript[before:]))
         if not equal:
-            return _none(account, Length(0, Reason.VERIFICATION, "the tags differ"))
+            return _none(reached.account, Length(0, Reason.VERIFICATION, "the tags differ"))
         alice, bob = amplify(strings.alice, strings.bob, length.bits, channel, entropy)
-        return Outcome(alice, bob, replace(account, bits=length.bits, epsilon=self.proof.epsilon))
+        return Outcome(alice, bob, replace(reached.account, bits=length.bits, epsilon=self.proof.epsilon))
 
 
 def _none(account: Account, length: Length) -> Outcome:

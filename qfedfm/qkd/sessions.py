@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from qfedfm.core.errors import BudgetError, ConfigError, KeyShortageError, KeyUnknownError
 from qfedfm.core.keys import KeyId
 from qfedfm.qkd.authentication import AuthenticatedChannel
-from qfedfm.qkd.channel import ALICE, BOB, Channel
+from qfedfm.qkd.channel import ALICE, BOB, Channel, Message
 from qfedfm.qkd.session import Account, Outcome
 
 LABEL = "simulated, not QKD-secure"
@@ -58,6 +58,7 @@ class SessionLinks:
         capacity: bits that a store holds at most, a multiple of 8; what a session gives beyond that is discarded. None
             for all.
         initial: bytes of key that both ends of a link share before its first session.
+        between: who sits on the classical channel of Alice and Bob, see `Channel`; None for nobody.
 
     Raises:
         ConfigError: a capacity that is no multiple of 8, or (in `fresh`) too small for the key.
@@ -76,6 +77,7 @@ class SessionLinks:
     session: Callable[[str, str, Channel], Outcome]
     capacity: int | None = None
     initial: int = 1 << 14
+    between: Callable[[str, str], Callable[[Message], bytes] | None] | None = None
     ran: list[Ran] = field(default_factory=list, init=False)
     taken: int = field(default=0, init=False)
     """Bits that have become keys of parties."""
@@ -118,7 +120,8 @@ class SessionLinks:
         expected, clock = "a key", time.perf_counter()
         initial, store.initial = store.initial, {ALICE: b"", BOB: b""}  # burnt if anything fails on the way
         try:
-            channel = AuthenticatedChannel(Channel(), initial[ALICE], initial[BOB])
+            inner = Channel(None if self.between is None else self.between(alice, bob))
+            channel = AuthenticatedChannel(inner, initial[ALICE], initial[BOB])
             outcome = self.session(alice, bob, channel)
         except BudgetError as error:
             given = f"no key from the link of {alice} and {bob}: {error.given}"

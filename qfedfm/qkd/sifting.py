@@ -88,7 +88,6 @@ class Sifted:
         key: which may become key; public.
         test: which may be tested; public.
         intensity: of each pulse, told by Alice; None without decoys.
-        clicks: how many Bob announced.
     """
 
     alice: UInt8[np.ndarray, " m"] = field(repr=False)
@@ -96,7 +95,6 @@ class Sifted:
     key: Bool[np.ndarray, " m"] = field(repr=False)
     test: Bool[np.ndarray, " m"] = field(repr=False)
     intensity: UInt8[np.ndarray, " m"] | None = field(repr=False)
-    clicks: int
 
 
 def sift(exchange: Exchange, rule: Rule, channel: Channel) -> Sifted:
@@ -136,7 +134,6 @@ def sift(exchange: Exchange, rule: Rule, channel: Channel) -> Sifted:
         rule.may(rule.key, alice_basis, bob_own)[his],
         rule.may(rule.test, alice_basis, bob_own)[his],
         None if intensity is None else intensity[his],
-        len(clicks),
     )
 
 

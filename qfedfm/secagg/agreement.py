@@ -16,6 +16,17 @@ from qfedfm.core.errors import ConfigError, PayloadError
 PUBLIC = 32
 """Bytes of a public value of X25519."""
 TAG = 16
+_PRIME = 2**255 - 19
+_SMALL_ORDER = frozenset(
+    {
+        0,
+        1,
+        _PRIME - 1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    }
+)
+"""Values of u on the curve or its twist whose order divides 8."""
 _NONCE = bytes(12)
 """Every key of `seal` seals one message and no more."""
 
@@ -74,16 +85,25 @@ def pair(context: bytes, own: int, other: int, exchanged: bytes, given: bytes) -
     return Pair(mask, *((up, down) if own == low else (down, up)))
 
 
-def exchange(private: X25519PrivateKey, public: bytes, other: int) -> bytes:
-    """The secret of X25519 (RFC 7748).
+def exchange(private: X25519PrivateKey, public: bytes) -> bytes:
+    """The secret of X25519 (RFC 7748) with a public value that is not of `small_order`."""
+    return private.exchange(X25519PublicKey.from_public_bytes(public))
 
-    Raises:
-        PayloadError: the other's public value is one of the few that give the same secret for all.
+
+def small_order(public: bytes) -> bool:
+    """Whether a public value is one of the few with which X25519 gives the secret zero, whatever the private key.
+
+    Points whose order divides 8, as u mod 2²⁵⁵ − 19 without the highest bit (Bernstein, cr.yp.to/ecdh.html; RFC 7748,
+    section 6.1).
+
+    Args:
+        public: 32 bytes.
+
+    Example:
+        >>> small_order(bytes(32)), small_order((9).to_bytes(32, "little"))
+        (True, False)
     """
-    try:
-        return private.exchange(X25519PublicKey.from_public_bytes(public))
-    except ValueError:
-        raise PayloadError(f"a public value of client {other} of small order", "a fresh X25519 key") from None
+    return int.from_bytes(public, "little") % 2**255 % _PRIME in _SMALL_ORDER
 
 
 def seal(key: bytes, body: bytes, context: bytes) -> bytes:

@@ -20,7 +20,7 @@ from qfedfm.secagg.messages import Kind, read, read_ids, read_messages, read_sig
 from qfedfm.secagg.plan import Plan
 from qfedfm.secagg.shares import ESCROW, HASH, KINDS, MASK, SEALED, Piece, check_share, deal, holders
 from qfedfm.secagg.topology import Topology
-from qfedfm.secagg.transcript import ADVERT, NONCE, Transcript, require
+from qfedfm.secagg.transcript import ADVERT, NONCE, Transcript, require, weak
 
 
 class Step(IntEnum):
@@ -111,6 +111,8 @@ class Client:
             bodies = self._signed(read(self.plan, Kind.ROSTER, roster), Kind.ADVERT, self.plan.clients, ADVERT)
             if bodies.get(self.client) != self._advert:
                 raise PayloadError("adverts with another one than this client's own", "the one that it sent")
+            for other in weak(self.plan, bodies):
+                del bodies[other]
             self._transcript = Transcript.of(self.plan, bodies)
             self._pairs = {other: self._agree(other, bodies[other][NONCE:]) for other in self._neighbours}
             self._private, self._keys = None, {}
@@ -192,7 +194,7 @@ class Client:
         if self.plan.topology is not Topology.NONE and other not in self._keys:
             given = f"no key for the link between clients {self.client} and {other}"
             raise ConfigError(given, f"one from the {self.plan.topology.value} of keys")
-        exchanged = b"" if self._private is None else exchange(self._private, public, other)
+        exchanged = b"" if self._private is None else exchange(self._private, public)
         return pair(self._transcript.context, self.client, other, exchanged, self._keys.get(other, b""))
 
     def _fits(self, q: Int64[np.ndarray, " d"], weight: int) -> None:

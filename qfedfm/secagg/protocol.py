@@ -12,7 +12,7 @@ from jaxtyping import Int64
 
 from qfedfm.core.errors import ConfigError, QfedfmError
 from qfedfm.core.summed import Carrier, Direct, Opened
-from qfedfm.qkd.entropy import Entropy
+from qfedfm.qkd.entropy import Entropy, System
 from qfedfm.secagg.client import Client, Step
 from qfedfm.secagg.identity import Identity
 from qfedfm.secagg.plan import Plan
@@ -40,8 +40,13 @@ class Member:
         self, client: int, identity: Identity, publics: Mapping[int, bytes], entropy: Entropy | None = None
     ) -> None:
         self.client, self.publics = client, publics
-        self._identity, self._entropy = identity, entropy
+        self._identity, self._entropy = identity, entropy or System()
         self.last = (-1, -1)
+
+    @property
+    def randomness(self) -> str:
+        """Where its secrets come from."""
+        return self._entropy.label
 
     def join(self, plan: Plan, keys: Mapping[int, bytes] | None = None) -> Client:
         """The client's half of a round.
@@ -72,6 +77,7 @@ class Played:
         downlink: bytes to clients, by step that they answer.
         seconds: by step, of all clients together; ``server``, ``add`` and ``open`` are the server's.
         refused: why clients were left out, by client.
+        randomness: where the clients' secrets come from; it says INSECURE if any of them follow from a seed.
     """
 
     opened: Opened
@@ -79,6 +85,7 @@ class Played:
     downlink: Mapping[str, int]
     seconds: Mapping[str, float]
     refused: Mapping[int, str]
+    randomness: str
 
 
 class Round:
@@ -245,4 +252,5 @@ def play(
     for client in plan.clients:
         played.take(client, *inputs[client])
     opened = played.open()
-    return Played(opened, played.uplink, played.downlink, played.seconds, played.refused)
+    randomness = "; ".join(dict.fromkeys(members[client].randomness for client in plan.clients))
+    return Played(opened, played.uplink, played.downlink, played.seconds, played.refused, randomness)

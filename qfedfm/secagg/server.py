@@ -17,15 +17,16 @@ from qfedfm.secagg.messages import SERVER, Kind, pack_ids, pack_messages, read_s
 from qfedfm.secagg.plan import Plan
 from qfedfm.secagg.shamir import join
 from qfedfm.secagg.shares import ESCROW, HASH, MASK, REVEALED, Dealt, check_share, holders
-from qfedfm.secagg.transcript import ADVERT, Transcript, require
+from qfedfm.secagg.transcript import ADVERT, Transcript, require, weak
 
 
 class Server:
     """The server in one round; see `Client` for the protocol.
 
-    A message that is malformed, altered or not the client's own counts as none: the client is a dropout from there on,
-    and `refused` says why. It cannot see whether a client used the mask that it should have used on an input: a wrong
-    mask looks like an arbitrary input, and the sum is then arbitrary too; `opened` refuses sums that no inputs give.
+    A message that is malformed, altered or not the client's own counts as none, and so does an advert that is `weak`:
+    the client is a dropout from there on, and `refused` says why. It cannot see whether a client used the mask that it
+    should have used on an input: a wrong mask looks like an arbitrary input, and the sum is then arbitrary too;
+    `opened` refuses sums that no inputs give.
 
     Args:
         plan: of the round.
@@ -54,6 +55,9 @@ class Server:
         """
         self._once(not self._transcript.neighbours)
         bodies = self._bodies(Kind.ADVERT, messages, self.plan.clients, dict.fromkeys(self.plan.clients, ADVERT))
+        for client in weak(self.plan, bodies):
+            self.refused[client] = "advertised a public value of small order"
+            del bodies[client]
         self._transcript = Transcript.of(self.plan, bodies)
         return write(self.plan, Kind.ROSTER, SERVER, pack_messages({client: messages[client] for client in bodies}))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from qfedfm.core.errors import RoundError
-from qfedfm.secagg.agreement import PUBLIC
+from qfedfm.secagg.agreement import PUBLIC, small_order
 from qfedfm.secagg.graph import Neighbours
 from qfedfm.secagg.messages import pack_ids
 from qfedfm.secagg.plan import Plan
@@ -15,6 +15,16 @@ from qfedfm.secagg.plan import Plan
 NONCE = 32
 ADVERT = NONCE + PUBLIC
 """Bytes of the body of an advert: a fresh nonce and a public value of X25519, or zeros without a key agreement."""
+
+
+def weak(plan: Plan, bodies: Mapping[int, bytes | memoryview]) -> list[int]:
+    """Clients whose public value gives everybody the same secret: all parties go on as if these had said nothing.
+
+    Args:
+        plan: of the round.
+        bodies: of the adverts by client.
+    """
+    return [client for client in sorted(bodies) if plan.agreement and small_order(bytes(bodies[client][NONCE:]))]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """An eavesdropper appears in round 3: what each policy makes of it, and what the history says."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,10 +11,7 @@ from qfedfm.core.keyring import Keyring
 from qfedfm.engine.experiment import Experiment
 from qfedfm.engine.quantumlink import Eavesdropping, Fibres, QuantumLink
 from qfedfm.qkd.channel import Channel
-from qfedfm.qkd.finite import VariableLength
 from qfedfm.qkd.proof import Reason
-from qfedfm.qkd.session import Session
-from qfedfm.qkd.sifting import MATCHING
 from qfedfm.qkd.simulated import SimulatedLinks
 from tests.engine.test_run import contents, interrupt
 from tests.engine.test_security import play, same
@@ -26,13 +24,22 @@ TAPPED = {**LINK, "store": 512, "retries": 2, "eavesdropper": {"from_round": 3, 
 EACH = {"name": "aes-gcm", "messages": 1}
 MESSAGES = 2 * 6
 """Of a round with all six clients, down and up."""
+BUILD = QuantumLink.build
+
+
+def stand_in(monkeypatch):
+    """Physics, sifting, test, amplification and authentication are real; only reconciliation is not."""
+
+    def build(self):
+        made = BUILD(self)
+        return dataclasses.replace(made, session=dataclasses.replace(made.session, reconciler=Genie()))
+
+    monkeypatch.setattr(QuantumLink, "build", build)
 
 
 @pytest.fixture(autouse=True)
 def genie(monkeypatch):
-    """Physics, sifting, test, amplification and authentication are real; only reconciliation is a stand-in."""
-    session = Session(MATCHING, VariableLength(), Genie(), errors_public=True)
-    monkeypatch.setattr(QuantumLink, "build", lambda self: session)
+    stand_in(monkeypatch)
 
 
 def security(low="refuse", keys="qkd", link=TAPPED, seal=EACH):
@@ -127,7 +134,9 @@ def test_only_a_fallback_that_was_asked_for_and_never_under_a_pad():
         {"low": "wait"},
         {"keys": "qkd", "low": "never"},
         {"keys": "qkd", "link": {"store": 12}},
-        {"keys": "qkd", "link": {"pulses": 0}},
+        {"keys": "qkd", "link": {"pulses": 999}},
+        {"keys": "qkd", "link": {"p_z": 1.0}},
+        {"keys": "qkd", "link": {"p_z": "best"}},
         {"keys": "qkd", "link": {"distance": -1.0}},
         {"keys": "qkd", "link": {"base": "moon"}},
         {"keys": "qkd", "link": {"eavesdropper": {"name": "cat"}}},

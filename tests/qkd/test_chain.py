@@ -9,11 +9,12 @@ import pytest
 from qfedfm.core.errors import ConfigError
 from qfedfm.core.key import Key
 from qfedfm.qkd.attack import FITS, attack, flip
-from qfedfm.qkd.chain import MOST, PROTOCOLS, authenticated, chain
+from qfedfm.qkd.chain import MOST, PROTOCOLS, TWO_BASES, authenticated, chain
 from qfedfm.qkd.channel import ALICE, Channel
 from qfedfm.qkd.entropies import binary_entropy
 from qfedfm.qkd.entropy import Seeded
 from qfedfm.qkd.link import Link, named
+from qfedfm.qkd.plans import P_Z
 from qfedfm.qkd.proof import Reason
 from qfedfm.qkd.sifting import EKERT
 from qfedfm.qkd.telling import Telling
@@ -166,6 +167,14 @@ def test_rates_fall_with_distance_and_stay_below_the_limit(protocol):
     assert all(rate < limit or rate == 0 for rate, limit in zip(rates, limits, strict=True))
 
 
+@pytest.mark.parametrize("protocol", TWO_BASES)
+def test_the_basis_of_the_key_can_be_given(protocol):
+    given, free = (chain(protocol, 10**9, SHORT, variable=True, p_z=p_z) for p_z in (0.55, None))
+    assert given.plan.phase.p_z == 0.55
+    assert free.plan.phase.p_z in P_Z
+    assert 0 < given.promised.bits < free.promised.bits
+
+
 def test_simulated_rates_fall_too():
     nets = [run("bb84", 300_000, replace(SHORT, distance=km))[1].account.net for km in (0.0, 10.0, 20.0, 80.0)]
     assert nets == sorted(nets, reverse=True)
@@ -228,6 +237,8 @@ def test_links_from_which_nothing_comes(protocol):
         (lambda: chain("bb84", 999, NEAR), "at least 1000"),
         (lambda: chain("bb84", 10**6, NEAR, "turbo"), "cascade or ldpc"),
         (lambda: chain("e91", 10**6, NEAR, variable=True), "bbm92"),
+        (lambda: chain("e91", 10**6, NEAR, p_z=0.7), "bbm92"),
+        (lambda: chain("bb84", 10**6, NEAR, p_z=1.0), "1.0"),
         (lambda: run("bb84", MOST + 1), f"at most {MOST}"),
         (lambda: attack("eve", "bb84"), "'eve'"),
         (lambda: attack("photon-number-splitting", "bb84"), "decoy-bb84"),
@@ -237,7 +248,22 @@ def test_links_from_which_nothing_comes(protocol):
         (lambda: attack("entangling-probe:0.6", "bb84"), "0 to 0.5"),
         (lambda: attack("none:3", "bb84"), "without a number"),
     ],
-    ids=["protocol", "few", "turbo", "variable", "many", "eve", "pns", "usd", "lots", "share", "probe", "none"],
+    ids=[
+        "protocol",
+        "few",
+        "turbo",
+        "variable",
+        "even",
+        "certain",
+        "many",
+        "eve",
+        "pns",
+        "usd",
+        "lots",
+        "share",
+        "probe",
+        "none",
+    ],
 )
 def test_refused_in_one_line(call, said):
     with pytest.raises(ConfigError) as error:

@@ -18,7 +18,7 @@ def sifted(count: int = 4000, intensities: bool = False, one_kind: bool = False,
     bob = alice ^ (rng.random(count) < 0.1).astype(np.uint8)
     test = np.ones(count, bool) if one_kind else rng.random(count) < 0.25
     level = rng.integers(3, size=count).astype(np.uint8) if intensities else None
-    return Sifted(alice, bob, np.ones(count, bool) if one_kind else ~test, test, level, count)
+    return Sifted(alice, bob, np.ones(count, bool) if one_kind else ~test, test, level)
 
 
 def test_all_are_taken_and_counted_where_no_numbers_are_set():

@@ -5,6 +5,8 @@ import pytest
 
 from qfedfm.core.errors import PayloadError
 from qfedfm.core.key import Key
+from qfedfm.qkd.attack import flip
+from qfedfm.qkd.chain import authenticated
 from qfedfm.qkd.channel import Channel
 from qfedfm.qkd.decoy_length import Intensities, VariableLengthDecoy
 from qfedfm.qkd.entropies import binary_entropy
@@ -107,6 +109,27 @@ def test_no_key_and_the_reason(options, reason):
 def test_without_authentication_an_altered_message_ends_the_run():
     with pytest.raises(PayloadError):
         run(channel=Channel(lambda message: message.body[:-1]))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 4, 6])
+def test_what_was_seen_before_a_message_that_is_not_authentic_stays_in_the_account(place):
+    """The messages: clicks, bases, two of the test, two of the stand-in for reconciliation, those of verification."""
+    whole, channel = run()
+    kind = channel.transcript[place].kind
+    assert [message.kind for message in channel.transcript[:2]] == ["clicks", "bases"]
+
+    def between(message):
+        return flip(message) if message.kind == kind else message.body
+
+    account = run(channel=authenticated(Seeded(Key.of(9)), between))[0].account
+    assert account.reason is Reason.AUTHENTICATION
+    assert repr(kind) in account.detail
+    assert account.clicks == whole.account.clicks
+    assert account.sifted == (whole.account.sifted if place > 1 else 0)
+    assert account.seen == (whole.account.seen if place > 3 else None)
+    assert account.leaked == (whole.account.leaked if place > 5 else 0)
+    assert account.bits == account.tag == 0
+    assert account.epsilon is None
 
 
 def test_the_same_seed_gives_the_same_key():

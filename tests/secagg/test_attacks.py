@@ -6,11 +6,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from scipy.stats import chi2
 
 from qfedfm.core.errors import PayloadError, QfedfmError, RoundError
 from qfedfm.core.key import Key
 from qfedfm.qkd.entropy import Seeded
+from qfedfm.secagg import agreement
 from qfedfm.secagg import client as client_module
 from qfedfm.secagg.graph import Regular
 from qfedfm.secagg.keystream import add_masks
@@ -316,12 +318,46 @@ def test_a_signature_under_another_set_counts_as_none():
     assert "another set" in table.server.refused[2]
 
 
-def test_a_public_value_of_small_order_is_refused():
-    table = Table(plan_of(range(4)))
-    adverts = table.up("advertise")
-    weak = write(table.plan, Kind.ADVERT, 2, bytes(64), identity(2))
-    with pytest.raises(PayloadError, match="small order"):
-        table.clients[0].share(write(table.plan, Kind.ROSTER, SERVER, pack_messages({**adverts, 2: weak})))
+def weak_advert(plan, client: int) -> bytes:
+    return write(plan, Kind.ADVERT, client, bytes(64), identity(client))
+
+
+def test_a_public_value_of_small_order_leaves_out_its_sender_alone():
+    table = Table(plan_of(range(5)))
+    messages = {**table.up("advertise"), 2: weak_advert(table.plan, 2)}
+    table.gone.add(2)
+    opened = table.finish("advertise", messages)
+    assert opened.survivors == (0, 1, 3, 4)
+    assert same(opened, table.inputs)
+    assert table.server.refused == {2: "advertised a public value of small order"}
+
+
+def test_clients_leave_it_out_where_the_server_does_not():
+    table = Table(plan_of(range(5)))
+    adverts = {**table.up("advertise"), 2: weak_advert(table.plan, 2)}
+    roster = write(table.plan, Kind.ROSTER, SERVER, pack_messages(adverts))
+    for client in (0, 1, 3, 4):
+        table.clients[client].share(roster)
+        assert set(table.clients[client]._pairs) == {0, 1, 3, 4} - {client}
+    assert table.clients[0]._pairs[1].mask == table.clients[1]._pairs[0].mask
+
+
+def test_what_is_of_small_order_gives_no_secret_with_any_key():
+    """OpenSSL refuses exactly these."""
+    prime = 2**255 - 19
+    known = [*agreement._SMALL_ORDER, prime, prime + 1]
+    random = [int.from_bytes(Seeded(Key.of(seed)).bytes(32), "little") % 2**255 for seed in range(50)]
+    near = [2, 9, prime - 2, prime + 2, 2**255 - 1]
+    for u in [*known, *near, *random]:
+        for value in (u, u + 2**255):
+            public = value.to_bytes(32, "little")
+            assert agreement.small_order(public) == (u in known)
+            try:
+                X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(public))
+            except ValueError:
+                assert u in known
+            else:
+                assert u not in known
 
 
 def test_an_input_that_is_masked_otherwise_gives_no_sum():

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from qfedfm.core.errors import ConfigError, RoundError, StackError
 from qfedfm.core.ring import Ring
+from qfedfm.qkd.entropy import Seeded, System
 from qfedfm.secagg.client import Client, Step
 from qfedfm.secagg.graph import Regular, regular
 from qfedfm.secagg.identity import Identity
@@ -57,6 +58,15 @@ def test_the_numbers_that_are_chosen_for_a_regular_graph_make_a_plan():
     plan = plan_of(range(120), 3, 6, graph=graph)
     assert plan.threshold == graph.threshold
     assert plan.survivors_needed == 64
+
+
+def test_it_is_said_that_secrets_follow_from_a_seed():
+    plan = plan_of(range(3))
+    seeded, fresh = members(plan.clients, seed=1), members(plan.clients)
+    mixed = {**members(plan.clients), 1: members(plan.clients, seed=2)[1]}
+    found = [play(plan, given, inputs_of(plan)).randomness for given in (seeded, fresh, mixed)]
+    assert found == [Seeded.label, System.label, f"{System.label}; {Seeded.label}"]
+    assert "INSECURE" in found[2]
 
 
 def test_all_bytes_are_counted():
